@@ -1,0 +1,654 @@
+//! When to speak: one pure function from an assessment and what happened to a decision.
+//!
+//! ```text
+//!            risk ≥ alert                agent's turns or seconds are over        handed over
+//!  Quiet ───────────────► fair chance ────────────────────────────────► Raised ──────────────► Quiet, next episode
+//!    └── booking, message, call back, advice, closing, hold at half the threshold ──►┘  └─ end, silence: told again
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use super::record::State;
+use super::watch::{Chance, Deadline, Handover, Raised, Watch};
+use super::Level;
+use crate::call::{Care, Deed, End, Voice};
+use crate::record::Timestamp;
+use crate::risk::Thresholds;
+use crate::signals::Needed;
+
+/// The clinical numbers of the policy. Thresholds of risk belong to the model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Whole turns in which the agent may hand over before an emergency is told.
+    pub fair_turns_emergency: u8,
+    pub fair_turns_urgent: u8,
+    /// Seconds of event time that end the wait where no turn of the agent comes.
+    pub fair_seconds_emergency: u32,
+    pub fair_seconds_urgent: u32,
+    /// Share of the alert threshold that suffices at the last chance.
+    pub last_chance_share: f64,
+    /// Evidence of an emergency finding that alerts at a closing whatever the model says.
+    pub floor_evidence: f32,
+    /// Evidence below which one scored event is not enough.
+    pub weak_evidence: f32,
+    /// Share of the alert threshold below which an alert may clear …
+    pub clear_share: f64,
+    /// … after this many seconds.
+    pub clear_seconds: u32,
+    /// Seconds after which a spoken hand-over must be confirmed.
+    pub handover_seconds: u32,
+    /// Seconds that repeated words of handing over may put that off, counted from the first.
+    pub handover_seconds_at_most: u32,
+    /// Seconds of silence after which contact counts as lost while a need is open.
+    pub contact_lost_seconds: u32,
+    /// Seconds after which an idle call is forgotten.
+    pub idle_seconds: u32,
+    /// Seconds after its end for which a call is kept, for events that come late.
+    pub ended_seconds: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            fair_turns_emergency: 1,
+            fair_turns_urgent: 2,
+            fair_seconds_emergency: 15,
+            fair_seconds_urgent: 25,
+            last_chance_share: 0.5,
+            floor_evidence: 0.85,
+            weak_evidence: 0.7,
+            clear_share: 0.6,
+            clear_seconds: 15,
+            handover_seconds: 60,
+            handover_seconds_at_most: 180,
+            contact_lost_seconds: 45,
+            idle_seconds: 7_200,
+            ended_seconds: 120,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum PolicyError {
+    #[error("policy.{field} is {value}, it must lie between {low} and {high}")]
+    Range { field: &'static str, value: f64, low: f64, high: f64 },
+    #[error("policy.idle_seconds ({idle}) must be longer than contact_lost_seconds ({lost}), or a lost call is forgotten before it is told")]
+    ForgetsFirst { idle: u32, lost: u32 },
+}
+
+/// Settings that are known to make sense, and the model's thresholds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    settings: Settings,
+    thresholds: Thresholds,
+}
+
+/// Why the policy said what it said; silence has a reason as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Nothing was said yet that could need a clinician.
+    NothingHeard,
+    RiskLow,
+    /// Above the watch threshold.
+    RiskRaised,
+    /// Weak evidence has to stand a second time.
+    Persistence,
+    /// The agent has a turn to hand over first.
+    FairChance,
+    /// … and did not.
+    ChancePassed,
+    /// This finding allows no wait.
+    AtOnce,
+    /// The matter is being closed: nobody gets another chance.
+    LastChance,
+    /// An affirmed emergency finding at a closing, whatever the model says.
+    SafetyFloor,
+    StillRaised,
+    /// A graver level than was told before.
+    Worsened,
+    HandoverSpoken,
+    HandoverUnconfirmed,
+    HandedOver,
+    ClinicalAgent,
+    RiskFell,
+    ContactLost,
+    Ended,
+    /// The event was not applied.
+    NotApplied,
+    CallOver,
+}
+
+impl Why {
+    pub const ALL: [Self; 20] = [
+        Self::NothingHeard,
+        Self::RiskLow,
+        Self::RiskRaised,
+        Self::Persistence,
+        Self::FairChance,
+        Self::ChancePassed,
+        Self::AtOnce,
+        Self::LastChance,
+        Self::SafetyFloor,
+        Self::StillRaised,
+        Self::Worsened,
+        Self::HandoverSpoken,
+        Self::HandoverUnconfirmed,
+        Self::HandedOver,
+        Self::ClinicalAgent,
+        Self::RiskFell,
+        Self::ContactLost,
+        Self::Ended,
+        Self::NotApplied,
+        Self::CallOver,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NothingHeard => "nothing_heard",
+            Self::RiskLow => "risk_low",
+            Self::RiskRaised => "risk_raised",
+            Self::Persistence => "persistence",
+            Self::FairChance => "fair_chance",
+            Self::ChancePassed => "chance_passed",
+            Self::AtOnce => "at_once",
+            Self::LastChance => "last_chance",
+            Self::SafetyFloor => "safety_floor",
+            Self::StillRaised => "still_raised",
+            Self::Worsened => "worsened",
+            Self::HandoverSpoken => "handover_spoken",
+            Self::HandoverUnconfirmed => "handover_unconfirmed",
+            Self::HandedOver => "handed_over",
+            Self::ClinicalAgent => "clinical_agent",
+            Self::RiskFell => "risk_fell",
+            Self::ContactLost => "contact_lost",
+            Self::Ended => "ended",
+            Self::NotApplied => "not_applied",
+            Self::CallOver => "call_over",
+        }
+    }
+}
+
+/// What the policy concludes of one event or deadline.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decision {
+    /// The level that is open now, if any.
+    pub level: Option<Level>,
+    pub why: Why,
+    /// What is to be told now, if anything, at which level, and the risk that was crossed.
+    pub tell: Option<(State, Level, f64)>,
+    /// Seconds from the first open need to its settlement, where this settled it.
+    pub settled_after: Option<f64>,
+}
+
+/// The call as judged now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Assessment {
+    /// Something was heard that could matter.
+    pub heard: bool,
+    pub need: f64,
+    /// The model's, before anything was settled.
+    pub risk: f64,
+    pub needed: Needed,
+    /// An affirmed finding of tier emergency.
+    pub emergency: bool,
+    /// Evidence of the strongest affirmed emergency finding.
+    pub emergency_evidence: f32,
+    /// Strongest evidence of all.
+    pub evidence: f32,
+    /// Nobody can wait.
+    pub at_once: bool,
+    /// `seq` of the last newly present finding.
+    pub last_new: Option<u64>,
+    pub clinical_agent: bool,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Happening<'h> {
+    Event { seq: u64, voice: Voice, deeds: &'h [Deed], whole_turn: bool, ended: Option<End> },
+    Due { deadline: Deadline, seq: u64 },
+}
+
+impl Policy {
+    pub fn new(settings: Settings, thresholds: Thresholds) -> Result<Self, PolicyError> {
+        let share = [
+            ("last_chance_share", settings.last_chance_share),
+            ("clear_share", settings.clear_share),
+            ("floor_evidence", f64::from(settings.floor_evidence)),
+            ("weak_evidence", f64::from(settings.weak_evidence)),
+        ];
+        for (field, value) in share {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(PolicyError::Range { field, value, low: 0.0, high: 1.0 });
+            }
+        }
+        if !(5..=600).contains(&settings.contact_lost_seconds) {
+            let value = f64::from(settings.contact_lost_seconds);
+            return Err(PolicyError::Range { field: "contact_lost_seconds", value, low: 5.0, high: 600.0 });
+        }
+        if settings.idle_seconds <= settings.contact_lost_seconds {
+            return Err(PolicyError::ForgetsFirst { idle: settings.idle_seconds, lost: settings.contact_lost_seconds });
+        }
+        Ok(Self { settings, thresholds })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn thresholds(&self) -> Thresholds {
+        self.thresholds
+    }
+
+    /// Decides, and moves the alert state on.
+    pub fn decide(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        care: &Care,
+        happening: Happening<'_>,
+        at: Timestamp,
+    ) -> Decision {
+        let mut decision = match happening {
+            Happening::Event { seq, voice, deeds, whole_turn, ended } => {
+                let turn = Turn { seq, voice, deeds, whole_turn, ended };
+                self.event(watch, assessment, care, turn, at)
+            }
+            Happening::Due { deadline, seq } => self.due(watch, assessment, care, deadline, seq, at),
+        };
+        decision.level = watch.raised.map(|raised| raised.level);
+        self.set_silence(watch, assessment, happening, at);
+        decision
+    }
+
+    fn event(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        care: &Care,
+        turn: Turn<'_>,
+        at: Timestamp,
+    ) -> Decision {
+        watch.forget_due = Some(at.plus_seconds(self.settings.idle_seconds));
+        if let Some(end) = turn.ended {
+            return self.end(watch, assessment, care, turn.seq, end, at);
+        }
+        if let Some(decision) = self.settle(watch, assessment, care, &turn, at) {
+            return decision;
+        }
+        let risk = self.open_risk(watch, assessment, care);
+        if risk >= self.thresholds.alert && watch.need_since.is_none() {
+            watch.need_since = Some((at, turn.seq));
+        }
+        let closing = turn.deeds.iter().any(|deed| deed.closes_the_matter() || *deed == Deed::Hold);
+        if watch.raised.is_some_and(|raised| raised.level.pages()) {
+            return self.while_raised(watch, assessment, risk, turn.seq, at);
+        }
+        if !assessment.heard {
+            return quiet(Why::NothingHeard);
+        }
+        if closing && watch.handover.is_none() {
+            let floor = self.floor(watch, assessment);
+            if risk >= self.thresholds.alert * self.settings.last_chance_share || floor {
+                let why = if risk >= self.thresholds.alert * self.settings.last_chance_share {
+                    Why::LastChance
+                } else {
+                    Why::SafetyFloor
+                };
+                return self.raise(watch, assessment, risk, turn.seq, at, why);
+            }
+        }
+        if watch.handover.is_some() {
+            return quiet(Why::HandoverSpoken);
+        }
+        if risk < self.thresholds.alert {
+            watch.strikes = 0;
+            watch.chance = None;
+            return self.maybe_watch(watch, assessment, risk, turn.seq, at);
+        }
+        if assessment.at_once {
+            return self.raise(watch, assessment, risk, turn.seq, at, Why::AtOnce);
+        }
+        self.give_chance(watch, assessment, risk, &turn, at)
+    }
+
+    /// The risk that is still open: nothing where it was settled and nothing new came, half where an emergency only
+    /// got an urgent message.
+    fn open_risk(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> f64 {
+        if assessment.clinical_agent || !self.unsettled(watch, assessment) {
+            return 0.0;
+        }
+        let since = assessment.last_new.unwrap_or(0);
+        if care.since(Deed::UrgentMessage, since) && assessment.emergency {
+            return assessment.risk / 2.0;
+        }
+        assessment.risk
+    }
+
+    fn unsettled(&self, watch: &Watch, assessment: &Assessment) -> bool {
+        match (watch.settled, assessment.last_new) {
+            (Some(settled), Some(new)) => new > settled,
+            (Some(_), None) => false,
+            (None, _) => true,
+        }
+    }
+
+    fn floor(&self, watch: &Watch, assessment: &Assessment) -> bool {
+        assessment.emergency
+            && assessment.emergency_evidence >= self.settings.floor_evidence
+            && self.unsettled(watch, assessment)
+            && !assessment.clinical_agent
+    }
+
+    /// Hand-overs, spoken and done.
+    fn settle(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        care: &Care,
+        turn: &Turn<'_>,
+        at: Timestamp,
+    ) -> Option<Decision> {
+        let did = |deed: Deed| turn.deeds.contains(&deed);
+        let weak = did(Deed::UrgentMessage) && !assessment.emergency;
+        if did(Deed::Escalated) || did(Deed::EmergencyAdvised) || weak || assessment.clinical_agent {
+            let why = if turn.deeds.is_empty() { Why::ClinicalAgent } else { Why::HandedOver };
+            if turn.deeds.is_empty() && watch.raised.is_none() {
+                return None;
+            }
+            return Some(self.settled(watch, assessment, turn.seq, at, why));
+        }
+        if did(Deed::HandoverSpoken) && care.last(Deed::HandoverSpoken).is_some() {
+            let first = watch.handover.map_or(at, |handover| handover.first);
+            let limit = first.plus_seconds(self.settings.handover_seconds_at_most);
+            let due = at.plus_seconds(self.settings.handover_seconds).min(limit);
+            watch.handover = Some(Handover { first, due, seq: turn.seq });
+            watch.chance = None;
+            return Some(quiet(Why::HandoverSpoken));
+        }
+        None
+    }
+
+    fn settled(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        seq: u64,
+        at: Timestamp,
+        why: Why,
+    ) -> Decision {
+        watch.settled = Some(seq);
+        watch.chance = None;
+        watch.handover = None;
+        watch.clear_due = None;
+        watch.strikes = 0;
+        let settled_after = watch.need_since.take().map(|(since, _)| at.seconds_since(since).max(0.0));
+        let tell = watch.raised.take().map(|raised| {
+            watch.revision += 1;
+            (State::Cleared, raised.level, assessment.risk)
+        });
+        Decision { level: None, why, tell, settled_after }
+    }
+
+    fn while_raised(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        risk: f64,
+        seq: u64,
+        at: Timestamp,
+    ) -> Decision {
+        let raised = watch.raised.expect("called while raised");
+        let level = self.level(assessment);
+        if level > raised.level && risk >= self.thresholds.alert && watch.handover.is_none() {
+            watch.raised = Some(Raised { level, ..raised });
+            watch.revision += 1;
+            let tell = Some((State::Worsened, level, risk));
+            return Decision { tell, ..quiet(Why::Worsened) };
+        }
+        let low = risk < self.thresholds.alert * self.settings.clear_share;
+        // An emergency is never cleared by second thoughts of the model.
+        if raised.level == Level::Alert && low && watch.handover.is_none() {
+            let due = at.plus_seconds(self.settings.clear_seconds);
+            watch.clear_due.get_or_insert(due);
+        } else {
+            watch.clear_due = None;
+        }
+        let _ = seq;
+        quiet(if watch.handover.is_some() { Why::HandoverSpoken } else { Why::StillRaised })
+    }
+
+    fn maybe_watch(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        risk: f64,
+        seq: u64,
+        at: Timestamp,
+    ) -> Decision {
+        match watch.raised {
+            Some(raised) if risk < self.thresholds.watch * self.settings.clear_share => {
+                watch.raised = None;
+                watch.revision += 1;
+                let tell = Some((State::Cleared, raised.level, risk));
+                Decision { tell, ..quiet(Why::RiskFell) }
+            }
+            Some(_) => quiet(Why::StillRaised),
+            None if risk >= self.thresholds.watch => self.open(watch, Level::Watch, risk, seq, at, Why::RiskRaised),
+            None => {
+                let _ = assessment;
+                quiet(if watch.settled.is_some() { Why::HandedOver } else { Why::RiskLow })
+            }
+        }
+    }
+
+    fn give_chance(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        risk: f64,
+        turn: &Turn<'_>,
+        at: Timestamp,
+    ) -> Decision {
+        if let Some(mut chance) = watch.chance {
+            if turn.voice != Voice::Agent || !turn.whole_turn {
+                return quiet(Why::FairChance);
+            }
+            chance.turns = chance.turns.saturating_sub(1);
+            // What has become an emergency meanwhile waits no longer than an emergency.
+            if assessment.emergency && self.settings.fair_turns_emergency < self.settings.fair_turns_urgent {
+                chance.turns = chance.turns.min(self.settings.fair_turns_emergency.saturating_sub(1));
+            }
+            if chance.turns > 0 {
+                watch.chance = Some(chance);
+                return quiet(Why::FairChance);
+            }
+            return self.raise(watch, assessment, risk, turn.seq, at, Why::ChancePassed);
+        }
+        if assessment.evidence < self.settings.weak_evidence && watch.strikes == 0 {
+            watch.strikes = 1;
+            return quiet(Why::Persistence);
+        }
+        let (turns, seconds) = if assessment.emergency {
+            (self.settings.fair_turns_emergency, self.settings.fair_seconds_emergency)
+        } else {
+            (self.settings.fair_turns_urgent, self.settings.fair_seconds_urgent)
+        };
+        // The agent has just spoken without handing over: that was a turn of the chance.
+        let used = u8::from(turn.voice == Voice::Agent && turn.whole_turn);
+        if turns <= used {
+            return self.raise(watch, assessment, risk, turn.seq, at, Why::ChancePassed);
+        }
+        watch.chance = Some(Chance { turns: turns - used, due: at.plus_seconds(seconds) });
+        quiet(Why::FairChance)
+    }
+
+    fn level(&self, assessment: &Assessment) -> Level {
+        if assessment.emergency { Level::Emergency } else { Level::Alert }
+    }
+
+    fn raise(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        risk: f64,
+        seq: u64,
+        at: Timestamp,
+        why: Why,
+    ) -> Decision {
+        watch.chance = None;
+        watch.need_since.get_or_insert((at, seq));
+        self.open(watch, self.level(assessment), risk, seq, at, why)
+    }
+
+    /// Opens an episode, or raises the level of the open one.
+    fn open(&self, watch: &mut Watch, level: Level, risk: f64, seq: u64, at: Timestamp, why: Why) -> Decision {
+        let state = if watch.raised.is_some() { State::Worsened } else { State::Raised };
+        self.tell(watch, state, level, risk, seq, at, why)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one record, told in one place")]
+    fn tell(
+        &self,
+        watch: &mut Watch,
+        state: State,
+        level: Level,
+        risk: f64,
+        seq: u64,
+        at: Timestamp,
+        why: Why,
+    ) -> Decision {
+        match &mut watch.raised {
+            Some(raised) => {
+                raised.level = raised.level.max(level);
+                watch.revision += 1;
+            }
+            None => {
+                watch.episode += 1;
+                watch.revision = 1;
+                watch.raised = Some(Raised { level, seq, at, lost_told: false });
+            }
+        }
+        let level = watch.raised.map_or(level, |raised| raised.level);
+        Decision { tell: Some((state, level, risk)), ..quiet(why) }
+    }
+
+    fn due(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        care: &Care,
+        deadline: Deadline,
+        seq: u64,
+        at: Timestamp,
+    ) -> Decision {
+        watch.take(deadline);
+        let risk = self.open_risk(watch, assessment, care);
+        match deadline {
+            Deadline::Chance if risk >= self.thresholds.alert => {
+                self.raise(watch, assessment, risk, seq, at, Why::ChancePassed)
+            }
+            Deadline::Chance => quiet(Why::RiskLow),
+            Deadline::Handover if self.need_is_open(watch, assessment, risk) => self.tell(
+                watch,
+                State::HandoverUnconfirmed,
+                self.level(assessment),
+                risk,
+                seq,
+                at,
+                Why::HandoverUnconfirmed,
+            ),
+            Deadline::Handover => quiet(Why::RiskLow),
+            Deadline::Clear => match watch.raised {
+                Some(raised) if raised.level == Level::Alert => {
+                    watch.raised = None;
+                    watch.need_since = None;
+                    watch.revision += 1;
+                    let tell = Some((State::Cleared, raised.level, risk));
+                    Decision { tell, ..quiet(Why::RiskFell) }
+                }
+                _ => quiet(Why::StillRaised),
+            },
+            Deadline::Silence if self.need_is_open(watch, assessment, risk) => {
+                let decision =
+                    self.tell(watch, State::ContactLost, self.level(assessment), risk, seq, at, Why::ContactLost);
+                watch.chance = None;
+                if let Some(raised) = &mut watch.raised {
+                    raised.lost_told = true;
+                }
+                decision
+            }
+            Deadline::Silence => quiet(Why::RiskLow),
+            Deadline::Forget => quiet(Why::CallOver),
+        }
+    }
+
+    /// A page is open, or the risk is such that one would be.
+    fn need_is_open(&self, watch: &Watch, assessment: &Assessment, risk: f64) -> bool {
+        let raised = watch.raised.is_some_and(|raised| raised.level.pages());
+        raised || risk >= self.thresholds.alert || (self.floor(watch, assessment) && risk > 0.0)
+    }
+
+    fn end(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        care: &Care,
+        seq: u64,
+        end: End,
+        at: Timestamp,
+    ) -> Decision {
+        watch.forget_due = Some(at.plus_seconds(self.settings.ended_seconds));
+        let risk = self.open_risk(watch, assessment, care);
+        let spoken = watch.handover.take();
+        watch.chance = None;
+        watch.clear_due = None;
+        if end.to_clinicians {
+            return self.settled(watch, assessment, seq, at, Why::HandedOver);
+        }
+        let last = risk >= self.thresholds.alert * self.settings.last_chance_share;
+        if !(self.need_is_open(watch, assessment, risk) || (last && assessment.heard)) {
+            if let Some(raised) = watch.raised.take() {
+                watch.revision += 1;
+                return Decision { tell: Some((State::Cleared, raised.level, risk)), ..quiet(Why::CallOver) };
+            }
+            return quiet(Why::CallOver);
+        }
+        let (state, why) = match spoken {
+            Some(_) => (State::HandoverUnconfirmed, Why::HandoverUnconfirmed),
+            None => (State::EndedUnescalated, Why::Ended),
+        };
+        self.tell(watch, state, self.level(assessment), risk, seq, at, why)
+    }
+
+    fn set_silence(
+        &self,
+        watch: &mut Watch,
+        assessment: &Assessment,
+        happening: Happening<'_>,
+        at: Timestamp,
+    ) {
+        let Happening::Event { ended, .. } = happening else { return };
+        let told = watch.raised.is_some_and(|raised| raised.lost_told);
+        let open = watch.raised.is_some_and(|raised| raised.level.pages())
+            || watch.chance.is_some()
+            || (watch.handover.is_some() && assessment.risk >= self.thresholds.alert);
+        watch.silence_due =
+            (ended.is_none() && open && !told).then(|| at.plus_seconds(self.settings.contact_lost_seconds));
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Turn<'t> {
+    seq: u64,
+    voice: Voice,
+    deeds: &'t [Deed],
+    whole_turn: bool,
+    ended: Option<End>,
+}
+
+fn quiet(why: Why) -> Decision {
+    Decision { level: None, why, tell: None, settled_after: None }
+}

@@ -1,0 +1,584 @@
+//! What the caller has said so far: running evidence of findings and symptoms with the facts that belong to them.
+
+use std::cell::RefCell;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::Timestamp;
+use crate::signals::{
+    CallerTurn, Combination, ConceptId, FactMention, Facts, Kind, Known as Condition, Lexicon, Mention, NearMiss,
+    Question, Reply, Status,
+};
+
+/// A finding or symptom that came up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    pub concept: ConceptId,
+    pub status: Status,
+    pub kind: Option<NearMiss>,
+    /// From words about itself, 0 to 1.
+    pub said: f32,
+    /// From what else is known, 0 to 1; made anew on every turn.
+    pub follows: f32,
+    /// Facts of onset, course, severity and ability that belong to it.
+    pub attributes: u32,
+    /// Said within the first turns: what the call is about.
+    pub chief: bool,
+    /// Named by the agent first and affirmed, rather than volunteered.
+    pub asked: bool,
+    pub first_seq: u64,
+    pub first_at: Timestamp,
+}
+
+impl Known {
+    pub fn evidence(&self) -> f32 {
+        self.said.max(self.follows)
+    }
+
+    /// Affirmed with enough force to count as there.
+    pub fn is_present(&self) -> bool {
+        self.evidence() >= PRESENT
+    }
+}
+
+/// Evidence from which a finding counts as present.
+pub const PRESENT: f32 = 0.4;
+/// Evidence that a mention leaves which is not about the patient's now (measured on dialogues; `typed` for channels in
+/// which "should I be worried" means now).
+fn share(status: Status, typed: bool) -> f32 {
+    match status {
+        Status::Present => 1.0,
+        Status::Past => 0.2,
+        Status::Hypothetical => {
+            if typed {
+                0.6
+            } else {
+                0.25
+            }
+        }
+        Status::Uncertain => 0.4,
+        Status::OtherPerson => 0.05,
+        Status::Denied | Status::Retracted => 0.0,
+    }
+}
+
+/// Strength with which a bare yes affirms what was asked: one finding, or each of a list.
+const YES_TO_ONE: f32 = 0.85;
+const YES_TO_LIST: f32 = 0.55;
+/// Strength with which any answer but no affirms what the question takes for granted.
+const PRESUPPOSED: f32 = 0.7;
+const PRESUPPOSED_IN_LIST: f32 = 0.4;
+/// What a denial leaves of earlier evidence.
+const DENIAL_KEEPS: f32 = 0.75;
+const CHIEF_TURNS: u16 = 3;
+/// A fact of the call that was not said of this very symptom counts for the chief complaint by this much.
+const UNATTACHED: f32 = 0.6;
+/// Kept words, at most.
+const MAX_QUOTES: usize = 10;
+const MAX_QUOTE_CHARS: usize = 200;
+
+/// The words that raised a finding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quote {
+    pub concept: ConceptId,
+    pub text: Box<str>,
+    pub seq: u64,
+    pub at: Timestamp,
+    /// `seq` of the question that it answers.
+    pub answer_to: Option<u64>,
+    pub strength: f32,
+}
+
+/// Something that an event settled or took back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    pub concept: ConceptId,
+    pub status: Status,
+    pub kind: Option<NearMiss>,
+    /// The event whose words did it.
+    pub seq: u64,
+    /// By an answer rather than by words of its own.
+    pub answered: bool,
+}
+
+/// The agent's question, until the caller has spoken.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    pub question: Question,
+    pub seq: u64,
+}
+
+/// Where and when a turn stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub seq: u64,
+    pub at: Timestamp,
+    pub typed: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Heard {
+    pub known: Vec<Known>,
+    pub facts: Facts,
+    pub asked: Option<Asked>,
+    /// What the last turns were about, for facts that name no symptom.
+    pub topic: Vec<ConceptId>,
+    pub quotes: Vec<Quote>,
+    pub turns: u16,
+    pub words: u32,
+    pub counts: Counts,
+    pub age: Option<u8>,
+    /// Event and time at which a finding was last newly present.
+    pub last_new: Option<(u64, Timestamp, u16)>,
+}
+
+/// Mentions that raised nothing, by what they were instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    pub denied: u16,
+    pub past: u16,
+    pub other_person: u16,
+    pub hypothetical: u16,
+}
+
+impl Heard {
+    /// Takes in a turn of the agent: only its question matters here.
+    pub fn agent(&mut self, question: Question, seq: u64) {
+        match &mut self.asked {
+            // Two turns of the agent in a row are one question.
+            Some(asked) => {
+                asked.seq = seq;
+                let old = &mut asked.question;
+                if !question.names.is_empty() || question.contact || question.history {
+                    *old = question;
+                } else {
+                    old.facts.extend(question.facts);
+                    old.facts.truncate(8);
+                    old.presupposes |= question.presupposes;
+                }
+            }
+            None => self.asked = Some(Asked { question, seq }),
+        }
+    }
+
+    /// Takes in a turn of the caller.
+    pub fn caller(&mut self, lexicon: &Lexicon, turn: &CallerTurn, text: &str, moment: Moment) -> Vec<Change> {
+        self.turns = self.turns.saturating_add(1);
+        self.words += u32::from(turn.words);
+        if self.age.is_none() {
+            self.set_age(lexicon, turn.age);
+        }
+        let asked = self.asked.take();
+        let said = self.with_answer(turn, asked.as_ref());
+        self.attach(turn, &said, asked.as_ref());
+        let mut changes = Vec::new();
+        for mention in &said {
+            if let Some(change) = self.mention(mention, moment) {
+                changes.push(change);
+            }
+            if mention.mention.status == Status::Present && mention.mention.strength >= PRESENT {
+                let answer_to = asked.as_ref().map(|asked| asked.seq).filter(|_| mention.answered);
+                self.quote(&mention.mention, text, moment, answer_to);
+            }
+        }
+        self.follow(lexicon, moment, &mut changes);
+        changes
+    }
+
+    pub fn find(&self, concept: ConceptId) -> Option<&Known> {
+        self.known.iter().find(|known| known.concept == concept)
+    }
+
+    pub fn has(&self, fact: u8) -> bool {
+        self.facts >> fact & 1 == 1
+    }
+
+    pub fn set_age(&mut self, lexicon: &Lexicon, age: Option<u8>) {
+        let Some(age) = age else { return };
+        self.age = Some(age);
+        let holds = [age >= 65, age >= 50, age < 5, age < 1];
+        for (name, holds) in crate::signals::AGE_FACTS.iter().zip(holds) {
+            if let Some(bit) = lexicon.fact(name).filter(|_| holds) {
+                self.facts |= 1 << bit;
+            }
+        }
+    }
+
+    /// The caller's own mentions, corrected by the question, and those that the question alone names.
+    fn with_answer(&self, turn: &CallerTurn, asked: Option<&Asked>) -> Vec<Said> {
+        let mut said: Vec<Said> =
+            turn.mentions.iter().map(|mention| Said { mention: mention.clone(), answered: false }).collect();
+        let Some(Asked { question, .. }) = asked else { return said };
+        if question.contact || question.history {
+            for own in &mut said {
+                if own.mention.status == Status::Present && own.mention.kind.is_none() && !turn.is_about_now() {
+                    own.mention.status = if question.contact { Status::OtherPerson } else { Status::Past };
+                    own.mention.kind = Some(if question.contact { NearMiss::OtherPerson } else { NearMiss::Old });
+                }
+            }
+        }
+        if question.contact || !turn.is_short() {
+            return said;
+        }
+        let list = question.names.len() > 1;
+        let names_one_itself = question.names.iter().any(|name| turn.mentions.iter().any(|m| m.concept == *name));
+        for name in &question.names {
+            if turn.mentions.iter().any(|m| m.concept == *name) {
+                continue;
+            }
+            let answer = match turn.reply {
+                Reply::Yes if question.history => Some((Status::Past, 1.0)),
+                Reply::Yes if list && names_one_itself && turn.words > 3 => None,
+                Reply::Yes => Some((Status::Present, if list { YES_TO_LIST } else { YES_TO_ONE })),
+                Reply::No if question.presupposes => None,
+                Reply::No => Some((Status::Denied, 1.0)),
+                Reply::Neither if question.presupposes && !question.history => {
+                    let strength = if question.names.len() > 2 { PRESUPPOSED_IN_LIST } else { PRESUPPOSED };
+                    Some((Status::Present, strength))
+                }
+                Reply::Neither => None,
+            };
+            let Some((status, strength)) = answer else { continue };
+            let kind = match status {
+                Status::Denied => Some(NearMiss::Denied),
+                Status::Past => Some(NearMiss::Old),
+                _ => None,
+            };
+            let mention = Mention { concept: *name, status, kind, strength, clause: u16::MAX, words: (0, u32::MAX) };
+            said.push(Said { mention, answered: true });
+        }
+        said
+    }
+
+    /// Facts go to the symptoms of their clause, else of the turn, else of the question, else of the topic.
+    fn attach(&mut self, turn: &CallerTurn, said: &[Said], asked: Option<&Asked>) {
+        let present = |s: &&Said| s.mention.status == Status::Present;
+        let spoken: Vec<(ConceptId, u16)> =
+            said.iter().filter(present).map(|s| (s.mention.concept, s.mention.clause)).collect();
+        if !spoken.is_empty() {
+            self.topic = spoken.iter().map(|(concept, _)| *concept).take(4).collect();
+        } else if let Some(asked) = asked
+            && !asked.question.names.is_empty()
+            && turn.reply != Reply::No
+        {
+            self.topic = asked.question.names.iter().copied().take(4).collect();
+        }
+        let elsewhere = asked.is_some_and(|asked| asked.question.contact || asked.question.history);
+        let mut facts: Vec<FactMention> = turn.facts.clone();
+        if let Some(asked) = asked
+            && turn.reply == Reply::Yes
+            && turn.is_short()
+        {
+            facts.extend(asked.question.facts.iter().copied().filter(|fact| fact.of != crate::signals::FactKind::Alarm));
+        }
+        for fact in facts {
+            let denied = turn.reply == Reply::No && turn.words < 8 && !fact.of.of_symptom();
+            if denied || (elsewhere && fact.of.of_symptom()) {
+                continue;
+            }
+            self.facts |= 1 << fact.bit;
+            if !fact.of.of_symptom() {
+                continue;
+            }
+            let same_clause: Vec<ConceptId> =
+                spoken.iter().filter(|(_, clause)| *clause == fact.clause).map(|(concept, _)| *concept).collect();
+            let to = if same_clause.is_empty() { self.topic.clone() } else { same_clause };
+            for concept in to {
+                // The mention itself comes after: a place is kept for it.
+                self.entry(concept).attributes |= 1 << fact.bit;
+            }
+        }
+    }
+
+    /// The place of a concept, made where there was none.
+    fn entry(&mut self, concept: ConceptId) -> &mut Known {
+        let at = self.known.iter().position(|known| known.concept == concept).unwrap_or_else(|| {
+            self.known.push(Known {
+                concept,
+                status: Status::Uncertain,
+                kind: None,
+                said: 0.0,
+                follows: 0.0,
+                attributes: 0,
+                chief: false,
+                asked: false,
+                first_seq: u64::MAX,
+                first_at: Timestamp::from_millis(i64::MAX),
+            });
+            self.known.len() - 1
+        });
+        &mut self.known[at]
+    }
+
+    fn mention(&mut self, said: &Said, moment: Moment) -> Option<Change> {
+        let Said { mention, answered } = said;
+        match mention.status {
+            Status::Denied => self.counts.denied = self.counts.denied.saturating_add(1),
+            Status::Past => self.counts.past = self.counts.past.saturating_add(1),
+            Status::OtherPerson => self.counts.other_person = self.counts.other_person.saturating_add(1),
+            Status::Hypothetical => self.counts.hypothetical = self.counts.hypothetical.saturating_add(1),
+            _ => {}
+        }
+        let turns = self.turns;
+        let known = self.entry(mention.concept);
+        if known.first_seq == u64::MAX {
+            known.first_seq = moment.seq;
+            known.first_at = moment.at;
+            known.asked = *answered;
+        }
+        let was_present = known.said >= PRESENT;
+        if mention.status == Status::Denied {
+            known.said *= DENIAL_KEEPS;
+        } else {
+            let value = mention.strength * share(mention.status, moment.typed);
+            let (more, less) = (known.said.max(value), known.said.min(value));
+            if value > 0.0 {
+                // Repetition adds a little, never up to certainty.
+                known.said = 1.0 - (1.0 - more) * (1.0 - 0.25 * less);
+            }
+        }
+        known.chief |= turns <= CHIEF_TURNS && mention.status == Status::Present;
+        // What was affirmed stays so until its evidence is gone.
+        let settled = if was_present && known.said >= PRESENT { Status::Present } else { mention.status };
+        known.status = settled;
+        known.kind = mention.kind;
+        if !was_present && known.said >= PRESENT && mention.status == Status::Present {
+            self.last_new = Some((moment.seq, moment.at, turns));
+        }
+        Some(Change {
+            concept: mention.concept,
+            status: mention.status,
+            kind: mention.kind,
+            seq: moment.seq,
+            answered: *answered,
+        })
+    }
+
+    /// Findings that follow from what is known by now, made anew.
+    fn follow(&mut self, lexicon: &Lexicon, moment: Moment, changes: &mut Vec<Change>) {
+        EVIDENCE.with_borrow_mut(|table| {
+            table.clear();
+            table.resize(lexicon.concepts.len(), Row::default());
+            for known in &self.known {
+                table[known.concept.0 as usize] =
+                    Row { evidence: known.said, attributes: known.attributes, chief: known.chief };
+            }
+            let mut follows: Vec<(ConceptId, f32)> = Vec::new();
+            for combination in &lexicon.combinations {
+                let value = value_of(combination, table, self.facts);
+                if value > 0.0 {
+                    match follows.iter_mut().find(|(finding, _)| *finding == combination.finding) {
+                        Some((_, best)) => *best = best.max(value),
+                        None => follows.push((combination.finding, value)),
+                    }
+                }
+            }
+            self.take_conclusions(&follows, moment, changes);
+        });
+    }
+
+    fn take_conclusions(
+        &mut self,
+        follows: &[(ConceptId, f32)],
+        moment: Moment,
+        changes: &mut Vec<Change>,
+    ) {
+        for known in &mut self.known {
+            if !follows.iter().any(|(finding, _)| *finding == known.concept) {
+                known.follows = 0.0;
+            }
+        }
+        for (finding, value) in follows {
+            let turns = self.turns;
+            let known = self.entry(*finding);
+            let was_present = known.is_present();
+            known.follows = *value;
+            if was_present || !known.is_present() {
+                continue;
+            }
+            known.status = Status::Present;
+            known.kind = None;
+            known.chief |= turns <= CHIEF_TURNS;
+            known.first_seq = known.first_seq.min(moment.seq);
+            known.first_at = known.first_at.min(moment.at);
+            self.last_new = Some((moment.seq, moment.at, turns));
+            let told = changes.iter().any(|c| c.concept == *finding && c.status == Status::Present);
+            if !told {
+                changes.push(Change {
+                    concept: *finding,
+                    status: Status::Present,
+                    kind: None,
+                    seq: moment.seq,
+                    answered: false,
+                });
+            }
+        }
+    }
+
+    fn quote(&mut self, mention: &Mention, text: &str, moment: Moment, answer_to: Option<u64>) {
+        if let Some(old) = self.quotes.iter_mut().find(|old| old.concept == mention.concept) {
+            if old.strength + 0.2 >= mention.strength {
+                return;
+            }
+            *old = new_quote(mention, text, moment, answer_to);
+            return;
+        }
+        if self.quotes.len() >= MAX_QUOTES {
+            let weakest = (0..self.quotes.len())
+                .min_by(|a, b| self.quotes[*a].strength.total_cmp(&self.quotes[*b].strength))
+                .expect("there are quotes");
+            if self.quotes[weakest].strength >= mention.strength {
+                return;
+            }
+            self.quotes.remove(weakest);
+        }
+        self.quotes.push(new_quote(mention, text, moment, answer_to));
+    }
+
+    /// The words that raised a finding: its own, else those of what it follows from.
+    pub fn words_of(&self, lexicon: &Lexicon, finding: ConceptId) -> Vec<&Quote> {
+        let own: Vec<&Quote> = self.quotes.iter().filter(|quote| quote.concept == finding).collect();
+        if !own.is_empty() {
+            return own;
+        }
+        EVIDENCE.with_borrow_mut(|table| {
+            table.clear();
+            table.resize(lexicon.concepts.len(), Row::default());
+            for known in &self.known {
+                table[known.concept.0 as usize] =
+                    Row { evidence: known.said, attributes: known.attributes, chief: known.chief };
+            }
+            let best = lexicon
+                .combinations
+                .iter()
+                .filter(|combination| combination.finding == finding)
+                .max_by(|a, b| value_of(a, table, self.facts).total_cmp(&value_of(b, table, self.facts)));
+            let Some(best) = best else { return Vec::new() };
+            let parts: Vec<ConceptId> = best
+                .all
+                .iter()
+                .chain(&best.any)
+                .filter_map(|condition| match condition {
+                    Condition::Present(concept) | Condition::With(concept, _) => Some(*concept),
+                    Condition::Fact(_) => None,
+                })
+                .collect();
+            self.quotes.iter().filter(|quote| parts.contains(&quote.concept)).collect()
+        })
+    }
+}
+
+/// A mention, and whether the question gave it its name.
+struct Said {
+    mention: Mention,
+    answered: bool,
+}
+
+impl CallerTurn {
+    fn is_about_now(&self) -> bool {
+        self.facts.iter().any(|fact| fact.of == crate::signals::FactKind::Onset)
+    }
+}
+
+fn new_quote(mention: &Mention, text: &str, moment: Moment, answer_to: Option<u64>) -> Quote {
+    Quote {
+        concept: mention.concept,
+        text: excerpt(text, mention.words).into(),
+        seq: moment.seq,
+        at: moment.at,
+        answer_to,
+        strength: mention.strength,
+    }
+}
+
+/// At most 200 characters of the turn around the words, cut between words.
+fn excerpt(text: &str, (from, to): (u32, u32)) -> &str {
+    let text = text.trim();
+    if text.chars().count() <= MAX_QUOTE_CHARS {
+        return text;
+    }
+    let floor = |mut at: usize| {
+        at = at.min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let middle = floor((from as usize).midpoint(to.min(text.len() as u32) as usize));
+    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+    let center = starts.partition_point(|at| *at < middle);
+    let low = center.saturating_sub(MAX_QUOTE_CHARS / 2).min(starts.len() - 1 - MAX_QUOTE_CHARS);
+    let window = &text[starts[low]..starts[low + MAX_QUOTE_CHARS]];
+    let begin = if low == 0 { 0 } else { window.find(' ').map_or(0, |at| at + 1) };
+    let end = if low + MAX_QUOTE_CHARS == starts.len() - 1 { window.len() } else { window.rfind(' ').unwrap_or(window.len()) };
+    &window[begin..end.max(begin)]
+}
+
+#[derive(Clone, Copy, Default)]
+struct Row {
+    evidence: f32,
+    attributes: u32,
+    chief: bool,
+}
+
+thread_local! {
+    /// Evidence by concept while conclusions are drawn; a buffer, so that a turn allocates nothing here.
+    static EVIDENCE: RefCell<Vec<Row>> = const { RefCell::new(Vec::new()) };
+}
+
+fn value_of(combination: &Combination, table: &[Row], facts: Facts) -> f32 {
+    let value = |condition: &Condition| -> f32 {
+        match *condition {
+            Condition::Present(concept) => table[concept.0 as usize].evidence,
+            Condition::With(concept, bit) => {
+                let row = table[concept.0 as usize];
+                if row.attributes >> bit & 1 == 1 {
+                    row.evidence
+                } else if row.chief && facts >> bit & 1 == 1 {
+                    row.evidence * UNATTACHED
+                } else {
+                    0.0
+                }
+            }
+            Condition::Fact(bit) => (facts >> bit & 1) as f32,
+        }
+    };
+    let mut least: f32 = 1.0;
+    for condition in &combination.all {
+        least = least.min(value(condition));
+        if least <= 0.1 {
+            return 0.0;
+        }
+    }
+    if !combination.any.is_empty() {
+        least = least.min(combination.any.iter().map(value).fold(0.0, f32::max));
+    }
+    if least <= 0.1 || combination.none.iter().any(|condition| value(condition) >= PRESENT) {
+        return 0.0;
+    }
+    // Two middling halves make a middling whole.
+    combination.strength * least.min(1.0)
+}
+
+impl Known {
+    /// Whether it is one of the red flags rather than a symptom.
+    pub fn is_finding(&self, lexicon: &Lexicon) -> bool {
+        matches!(lexicon.concept(self.concept).kind, Kind::Finding { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_keeps_the_words_and_the_limit() {
+        let text = format!("{} my chest hurts {}", "word ".repeat(80), "more ".repeat(80));
+        let at = text.find("chest").unwrap() as u32;
+        let cut = excerpt(&text, (at, at + 11));
+        assert!(cut.contains("my chest hurts") && cut.chars().count() <= MAX_QUOTE_CHARS, "{cut}");
+        assert_eq!(excerpt("  short  ", (0, 3)), "short");
+        let wide = "ü".repeat(500);
+        assert_eq!(excerpt(&wide, (0, 2)).chars().count(), MAX_QUOTE_CHARS);
+    }
+}

@@ -1,0 +1,439 @@
+//! What is known of one call: its place in the source's numbering, what was heard, the care given.
+//!
+//! ```text
+//! Event ──► place (fresh, duplicate, late) ──► partial results laid over ──► Heard, Care ──► Applied
+//! ```
+//! Time is the event's own. Memory is bounded: every list here has a limit.
+
+mod care;
+mod heard;
+mod sequence;
+mod snapshot;
+
+pub use care::{Care, Deed, Done};
+pub use heard::{Change, Counts, Heard, Known, Moment, PRESENT, Quote};
+pub use sequence::{Place, Sequence, mix};
+pub use snapshot::{FORMAT, Snapshot, SnapshotError};
+
+use crate::record::{Act, Action, Body, CallId, Channel, Event, Speaker, Started, Timestamp, Utterance};
+use crate::signals::{ConceptId, Kind, Reader, Status};
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    Applied,
+    /// A redelivery.
+    Duplicate,
+    /// After the end of the call.
+    Late,
+    /// A type that we do not know, or one event too many.
+    Ignored,
+}
+
+impl Fate {
+    pub const ALL: [Self; 4] = [Self::Applied, Self::Duplicate, Self::Late, Self::Ignored];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::Late => "late",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+/// Who spoke or acted in an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    Caller,
+    Agent,
+    Clinician,
+    Nobody,
+}
+
+/// What an event did to its call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    pub fate: Fate,
+    /// The event's number in the call.
+    pub seq: u64,
+    pub voice: Voice,
+    /// Findings that it settled or took back.
+    pub changes: Vec<Change>,
+    /// What the agent did in it, by action or by word.
+    pub deeds: Vec<Deed>,
+    /// Events that seem to be missing before it.
+    pub lost: u64,
+    /// A whole turn of the agent, as opposed to a partial result.
+    pub whole_turn: bool,
+}
+
+/// Where the call comes from, as the source told it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Context {
+    pub started: Started,
+    pub started_at: Option<Timestamp>,
+    pub first_at: Option<Timestamp>,
+}
+
+impl Context {
+    pub fn typed(&self) -> bool {
+        matches!(self.started.channel, Channel::Chat | Channel::Questionnaire)
+    }
+
+    /// Seconds from the start of the call; 0 where that is not known.
+    pub fn seconds_at(&self, at: Timestamp) -> f64 {
+        self.started_at.or(self.first_at).map_or(0.0, |start| at.seconds_since(start).max(0.0))
+    }
+
+    /// The agent is a clinician: then nobody is being put off.
+    pub fn clinical_agent(&self) -> bool {
+        let role = self.started.agent.as_ref().and_then(|agent| agent.role.as_deref()).unwrap_or("");
+        matches!(role, "nurse" | "physician" | "doctor" | "clinician" | "paramedic" | "triage_nurse" | "nurse_practitioner")
+    }
+}
+
+/// How the call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    pub at: Timestamp,
+    /// Its disposition says that it went to clinical staff.
+    pub to_clinicians: bool,
+}
+
+/// A partial result that waits for its successor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Partial {
+    pub said: Utterance,
+    pub seq: u64,
+    pub at: Timestamp,
+}
+
+/// How sure the recogniser was, and whether both sides are heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Recognition {
+    pub confidence_sum: f32,
+    pub confidences: u32,
+    pub agent_turns: u16,
+    pub clinician_turns: u16,
+    pub lost_events: u32,
+    pub cut_texts: u16,
+}
+
+/// Bounds of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bounds {
+    /// Events of one call; further ones are counted and ignored, the deadlines of the call go on.
+    pub max_events: u32,
+    /// Partial results open at a time, by different ids.
+    pub max_partials: usize,
+    /// Seconds after the end within which a transfer leg opens the call again.
+    pub transfer_leg_seconds: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { max_events: 20_000, max_partials: 4, transfer_leg_seconds: 120 }
+    }
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    pub id: CallId,
+    pub context: Context,
+    pub sequence: Sequence,
+    pub recognition: Recognition,
+    pub ended: Option<End>,
+    pub last_at: Option<Timestamp>,
+    settled: (Heard, Care),
+    partials: Vec<Partial>,
+    /// The settled state with the partial results laid over it, while there are any.
+    laid_over: Option<Box<(Heard, Care)>>,
+}
+
+impl Call {
+    pub fn new(id: CallId) -> Self {
+        Self {
+            id,
+            context: Context::default(),
+            sequence: Sequence::default(),
+            recognition: Recognition::default(),
+            ended: None,
+            last_at: None,
+            settled: Default::default(),
+            partials: Vec::new(),
+            laid_over: None,
+        }
+    }
+
+    pub fn heard(&self) -> &Heard {
+        &self.now().0
+    }
+
+    pub fn care(&self) -> &Care {
+        &self.now().1
+    }
+
+    fn now(&self) -> &(Heard, Care) {
+        self.laid_over.as_deref().unwrap_or(&self.settled)
+    }
+
+    /// Takes an event in.
+    pub fn apply(&mut self, reader: &Reader, event: &Event, bounds: &Bounds) -> Applied {
+        let mut applied = Applied {
+            fate: Fate::Applied,
+            seq: event.seq.unwrap_or(self.sequence.last + u64::from(self.sequence.applied > 0)),
+            voice: Voice::Nobody,
+            changes: Vec::new(),
+            deeds: Vec::new(),
+            lost: 0,
+            whole_turn: false,
+        };
+        match self.sequence.place(event.seq, event.event_id.as_deref()) {
+            Place::Duplicate => {
+                applied.fate = Fate::Duplicate;
+                return applied;
+            }
+            Place::Fresh { lost } => applied.lost = lost,
+        }
+        if let Some(end) = self.ended {
+            let leg = matches!(event.body, Body::Started(_))
+                && event.at.seconds_since(end.at) <= f64::from(bounds.transfer_leg_seconds);
+            if !leg {
+                applied.fate = Fate::Late;
+                return applied;
+            }
+            self.ended = None;
+        }
+        let unknown = matches!(event.body, Body::Unknown);
+        if unknown || self.sequence.applied >= bounds.max_events {
+            applied.fate = Fate::Ignored;
+            return applied;
+        }
+        applied.seq = self.sequence.take(event.seq, event.event_id.as_deref());
+        self.recognition.lost_events = self.recognition.lost_events.saturating_add(applied.lost.min(1000) as u32);
+        self.context.first_at.get_or_insert(event.at);
+        self.last_at = Some(self.last_at.map_or(event.at, |last| last.max(event.at)));
+        self.take(reader, event, bounds, &mut applied);
+        applied
+    }
+
+    fn take(&mut self, reader: &Reader, event: &Event, bounds: &Bounds, applied: &mut Applied) {
+        let moment = Moment { seq: applied.seq, at: event.at, typed: self.context.typed() };
+        match &event.body {
+            Body::Started(started) => self.start(reader, started, event.at),
+            Body::Utterance(said) => self.utterance(reader, said, moment, bounds, applied),
+            Body::Answer(answer) => {
+                applied.voice = Voice::Caller;
+                let (heard, _) = &mut self.settled;
+                let asked = reader.agent(&answer.question);
+                heard.asked = None;
+                heard.agent(asked.question, moment.seq);
+                let turn = reader.caller(&answer.answer);
+                applied.changes = heard.caller(reader.lexicon(), &turn, &answer.answer, moment);
+            }
+            Body::Action(action) => {
+                applied.voice = Voice::Agent;
+                self.action(action, moment, applied);
+            }
+            Body::Ended(ended) => {
+                let disposition = ended.disposition.as_deref().unwrap_or("");
+                // A partial result that nobody replaced was said all the same.
+                self.settle_partials(reader, |_| true, applied);
+                self.ended = Some(End {
+                    at: event.at,
+                    to_clinicians: matches!(disposition, "escalated" | "emergency" | "transferred" | "transferred_to_clinician"),
+                });
+            }
+            Body::Unknown => {}
+        }
+        self.lay_over(reader);
+    }
+
+    fn start(&mut self, reader: &Reader, started: &Started, at: Timestamp) {
+        self.context.started_at.get_or_insert(at);
+        self.context.started = started.clone();
+        if let Some(patient) = &started.patient {
+            self.settled.0.set_age(reader.lexicon(), patient.age);
+            if patient.contacts_72h.is_some_and(|contacts| contacts > 0)
+                && let Some(bit) = reader.lexicon().fact("second_call")
+            {
+                self.settled.0.facts |= 1 << bit;
+            }
+        }
+    }
+
+    fn utterance(
+        &mut self,
+        reader: &Reader,
+        said: &Utterance,
+        moment: Moment,
+        bounds: &Bounds,
+        applied: &mut Applied,
+    ) {
+        applied.voice = match said.speaker {
+            Speaker::Caller => Voice::Caller,
+            Speaker::Agent => Voice::Agent,
+            Speaker::Clinician => Voice::Clinician,
+            // Whoever it is, it may be the patient: unknown speakers are read as the caller.
+            Speaker::Other => Voice::Caller,
+            Speaker::System => Voice::Nobody,
+        };
+        applied.whole_turn = said.is_final;
+        self.recognition.cut_texts = self.recognition.cut_texts.saturating_add(u16::from(said.cut));
+        let before = self.present();
+        let id = said.utterance_id.as_deref();
+        let replaced = self.partials.iter().position(|open| id.is_some() && open.said.utterance_id.as_deref() == id);
+        let replaced = replaced.map(|at| self.partials.remove(at));
+        if said.is_final {
+            // A speaker who begins a new turn has ended the one before.
+            self.settle_partials(reader, |open| open.said.speaker == said.speaker, applied);
+            hear(&mut self.settled, &mut self.recognition, reader, said, moment, applied);
+        } else {
+            if self.partials.len() >= bounds.max_partials {
+                self.settle_partials(reader, |_| true, applied);
+            }
+            self.partials.push(Partial { said: said.clone(), seq: moment.seq, at: moment.at });
+        }
+        if replaced.is_some() || !said.is_final {
+            self.lay_over(reader);
+            self.tell_difference(&before, moment.seq, applied);
+        }
+    }
+
+    /// Findings that are present now.
+    fn present(&self) -> Vec<ConceptId> {
+        if self.partials.is_empty() {
+            return Vec::new();
+        }
+        self.heard().known.iter().filter(|known| known.is_present()).map(|known| known.concept).collect()
+    }
+
+    /// What a partial result added, or what its successor took back.
+    fn tell_difference(&self, before: &[ConceptId], seq: u64, applied: &mut Applied) {
+        let change = |concept, status| Change { concept, status, kind: None, seq, answered: false };
+        for known in self.heard().known.iter().filter(|known| known.is_present()) {
+            let told = applied.changes.iter().any(|change| change.concept == known.concept);
+            if !before.contains(&known.concept) && !told {
+                applied.changes.push(change(known.concept, Status::Present));
+            }
+        }
+        for concept in before {
+            if !self.heard().find(*concept).is_some_and(Known::is_present) {
+                applied.changes.retain(|change| change.concept != *concept);
+                applied.changes.push(change(*concept, Status::Retracted));
+            }
+        }
+    }
+
+    fn settle_partials(&mut self, reader: &Reader, which: impl Fn(&Partial) -> bool, applied: &mut Applied) {
+        let typed = self.context.typed();
+        for open in self.partials.extract_if(.., |open| which(open)).collect::<Vec<_>>() {
+            let moment = Moment { seq: open.seq, at: open.at, typed };
+            hear(&mut self.settled, &mut self.recognition, reader, &open.said, moment, applied);
+        }
+    }
+
+    fn lay_over(&mut self, reader: &Reader) {
+        if self.partials.is_empty() {
+            self.laid_over = None;
+            return;
+        }
+        let mut over = self.settled.clone();
+        let mut recognition = self.recognition;
+        for open in &self.partials {
+            let moment = Moment { seq: open.seq, at: open.at, typed: self.context.typed() };
+            let mut ignored = Applied {
+                fate: Fate::Applied,
+                seq: open.seq,
+                voice: Voice::Nobody,
+                changes: Vec::new(),
+                deeds: Vec::new(),
+                lost: 0,
+                whole_turn: false,
+            };
+            hear(&mut over, &mut recognition, reader, &open.said, moment, &mut ignored);
+        }
+        self.laid_over = Some(Box::new(over));
+    }
+
+    fn action(&mut self, action: &Action, moment: Moment, applied: &mut Applied) {
+        let care = &mut self.settled.1;
+        let to_clinicians = !matches!(action.to.as_deref(), Some("front_desk" | "billing" | "pharmacy" | "scheduling"));
+        let deed = match action.act {
+            Act::Escalated if action.mode.as_deref() == Some("urgent_message") => Deed::UrgentMessage,
+            // An adapter that only read the words knows no more than we do.
+            Act::Escalated if action.inferred => Deed::HandoverSpoken,
+            Act::Escalated if to_clinicians => Deed::Escalated,
+            Act::Escalated | Act::Other => return,
+            Act::EmergencyAdvised => Deed::EmergencyAdvised,
+            Act::AppointmentBooked => Deed::Booked,
+            Act::MessageTaken => Deed::MessageTaken,
+            Act::CallbackPromised => Deed::CallbackPromised,
+            Act::AdviceGiven => Deed::AdviceGiven,
+            Act::HoldStarted => {
+                care.on_hold = true;
+                Deed::Hold
+            }
+            Act::HoldEnded => {
+                care.on_hold = false;
+                return;
+            }
+            Act::ProtocolOpened => Deed::ProtocolOpened,
+        };
+        care.did(Done {
+            deed,
+            seq: moment.seq,
+            at_ms: moment.at.millis(),
+            minutes: action.starts_in_minutes.or(action.within_minutes),
+            inferred: action.inferred,
+        });
+        applied.deeds.push(deed);
+    }
+}
+
+/// Takes in what somebody said.
+fn hear(
+    (heard, care): &mut (Heard, Care),
+    recognition: &mut Recognition,
+    reader: &Reader,
+    said: &Utterance,
+    moment: Moment,
+    applied: &mut Applied,
+) {
+    match said.speaker {
+        Speaker::Caller | Speaker::Other => {
+            if let Some(confidence) = said.confidence {
+                recognition.confidence_sum += confidence;
+                recognition.confidences += 1;
+            }
+            let turn = reader.caller(&said.text);
+            applied.changes.extend(heard.caller(reader.lexicon(), &turn, &said.text, moment));
+        }
+        Speaker::Agent => {
+            recognition.agent_turns = recognition.agent_turns.saturating_add(1);
+            let turn = reader.agent(&said.text);
+            let lexicon = reader.lexicon();
+            for act in &turn.acts {
+                debug_assert!(matches!(lexicon.concept(*act).kind, Kind::Act));
+                let id = lexicon.concept(*act).id.as_str();
+                let Some(deed) = Deed::ALL.into_iter().find(|deed| deed.act() == Some(id)) else { continue };
+                let done = Done { deed, seq: moment.seq, at_ms: moment.at.millis(), minutes: None, inferred: true };
+                care.did(done);
+                applied.deeds.push(deed);
+            }
+            heard.agent(turn.question, moment.seq);
+        }
+        Speaker::Clinician => {
+            recognition.clinician_turns = recognition.clinician_turns.saturating_add(1);
+            let done =
+                Done { deed: Deed::Escalated, seq: moment.seq, at_ms: moment.at.millis(), minutes: None, inferred: true };
+            care.did(done);
+            applied.deeds.push(Deed::Escalated);
+        }
+        Speaker::System => {}
+    }
+}

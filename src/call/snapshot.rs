@@ -1,0 +1,344 @@
+//! A call ↔ versioned bytes for the changelog.
+//!
+//! ```text
+//! [format u8][postcard of Snapshot]
+//! ```
+//! Concepts stand as keys made of their ids, so that a snapshot outlives a new version of the lexicon: a concept that
+//! the lexicon no longer has is dropped. Readers know their own format and refuse a newer one.
+
+use serde::{Deserialize, Serialize};
+
+use super::heard::{Asked, Heard, Known, Quote};
+use super::{Call, Care, Context, Counts, End, Partial, Recognition, Sequence};
+use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
+use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
+
+/// The format that is written.
+pub const FORMAT: u8 = 1;
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("state of format {found}, this program reads up to {FORMAT}: run the newer program, or reset the group")]
+    Newer { found: u8 },
+    #[error("state cannot be read: {0}")]
+    Damaged(String),
+}
+
+/// A call as plain data.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    channel: Channel,
+    queue: Option<String>,
+    site: Option<String>,
+    callback_ref: Option<String>,
+    agent: Option<(Option<String>, bool, Option<u32>)>,
+    patient: Option<(Option<u8>, Option<Sex>, Option<String>, Option<u16>)>,
+    started_at: Option<i64>,
+    first_at: Option<i64>,
+    sequence: Sequence,
+    recognition: (f32, u32, u16, u16, u32, u16),
+    ended: Option<(i64, bool)>,
+    last_at: Option<i64>,
+    known: Vec<KnownRow>,
+    facts: Vec<u32>,
+    asked: Option<AskedRow>,
+    topic: Vec<u32>,
+    quotes: Vec<QuoteRow>,
+    turns: u16,
+    words: u32,
+    counts: Counts,
+    age: Option<u8>,
+    last_new: Option<(u64, i64, u16)>,
+    care: Care,
+    partials: Vec<PartialRow>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct KnownRow {
+    key: u32,
+    status: u8,
+    kind: u8,
+    said: f32,
+    follows: f32,
+    attributes: Vec<u32>,
+    chief: bool,
+    asked: bool,
+    first_seq: u64,
+    first_at: i64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct AskedRow {
+    names: Vec<u32>,
+    facts: Vec<u32>,
+    contact: bool,
+    history: bool,
+    presupposes: bool,
+    seq: u64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct QuoteRow {
+    key: u32,
+    text: String,
+    seq: u64,
+    at: i64,
+    answer_to: Option<u64>,
+    strength: f32,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct PartialRow {
+    speaker: Speaker,
+    text: String,
+    cut: bool,
+    confidence: Option<f32>,
+    utterance_id: Option<String>,
+    seq: u64,
+    at: i64,
+}
+
+const STATUSES: [Status; 7] = [
+    Status::Present,
+    Status::Denied,
+    Status::Past,
+    Status::OtherPerson,
+    Status::Hypothetical,
+    Status::Uncertain,
+    Status::Retracted,
+];
+const KINDS: [NearMiss; 9] = [
+    NearMiss::Old,
+    NearMiss::Resolved,
+    NearMiss::Denied,
+    NearMiss::OtherPerson,
+    NearMiss::Hypothetical,
+    NearMiss::MedicationQuestion,
+    NearMiss::Administrative,
+    NearMiss::Figurative,
+    NearMiss::KnownStable,
+];
+
+fn place_of<T: PartialEq>(all: &[T], value: &T) -> u8 {
+    all.iter().position(|one| one == value).expect("every value stands in its table") as u8
+}
+
+fn owned(text: &Option<Box<str>>) -> Option<String> {
+    text.as_deref().map(str::to_owned)
+}
+
+fn boxed(text: Option<String>) -> Option<Box<str>> {
+    text.map(Into::into)
+}
+
+/// Bits → keys of the facts.
+fn fact_keys(lexicon: &Lexicon, bits: u128) -> Vec<u32> {
+    lexicon.facts.iter().filter(|(bit, _)| bits >> **bit & 1 == 1).map(|(_, concept)| lexicon.key(*concept)).collect()
+}
+
+fn fact_bits(lexicon: &Lexicon, keys: &[u32]) -> u128 {
+    keys.iter().filter_map(|key| fact_of(lexicon, *key)).fold(0, |bits, fact| bits | 1 << fact.bit)
+}
+
+fn fact_of(lexicon: &Lexicon, key: u32) -> Option<FactMention> {
+    match lexicon.concept(lexicon.with_key(key)?).kind {
+        Kind::Fact { of, bit } => Some(FactMention { bit, of, clause: 0 }),
+        _ => None,
+    }
+}
+
+impl Snapshot {
+    pub fn of(call: &Call, lexicon: &Lexicon) -> Self {
+        let (heard, care) = &call.settled;
+        let started = &call.context.started;
+        let keys = |concepts: &[ConceptId]| concepts.iter().map(|concept| lexicon.key(*concept)).collect();
+        let r = &call.recognition;
+        Self {
+            channel: started.channel,
+            queue: owned(&started.queue),
+            site: owned(&started.site),
+            callback_ref: owned(&started.callback_ref),
+            agent: started.agent.as_ref().map(|a| (owned(&a.role), a.contractor, a.tenure_days)),
+            patient: started.patient.as_ref().map(|p| (p.age, p.sex, owned(&p.language), p.contacts_72h)),
+            started_at: call.context.started_at.map(Timestamp::millis),
+            first_at: call.context.first_at.map(Timestamp::millis),
+            sequence: call.sequence.clone(),
+            recognition: (
+                r.confidence_sum,
+                r.confidences,
+                r.agent_turns,
+                r.clinician_turns,
+                r.lost_events,
+                r.cut_texts,
+            ),
+            ended: call.ended.map(|end| (end.at.millis(), end.to_clinicians)),
+            last_at: call.last_at.map(Timestamp::millis),
+            known: heard.known.iter().map(|known| known_row(known, lexicon)).collect(),
+            facts: fact_keys(lexicon, heard.facts),
+            asked: heard.asked.as_ref().map(|asked| AskedRow {
+                names: keys(&asked.question.names),
+                facts: asked.question.facts.iter().map(|f| lexicon.key(lexicon.facts[&f.bit])).collect(),
+                contact: asked.question.contact,
+                history: asked.question.history,
+                presupposes: asked.question.presupposes,
+                seq: asked.seq,
+            }),
+            topic: keys(&heard.topic),
+            quotes: heard.quotes.iter().map(|quote| quote_row(quote, lexicon)).collect(),
+            turns: heard.turns,
+            words: heard.words,
+            counts: heard.counts,
+            age: heard.age,
+            last_new: heard.last_new.map(|(seq, at, turn)| (seq, at.millis(), turn)),
+            care: care.clone(),
+            partials: call.partials.iter().map(partial_row).collect(),
+        }
+    }
+
+    pub fn restore(self, id: CallId, reader: &Reader) -> Call {
+        let lexicon = reader.lexicon();
+        let time = Timestamp::from_millis;
+        let concepts = |keys: &[u32]| keys.iter().filter_map(|key| lexicon.with_key(*key)).collect();
+        let (confidence_sum, confidences, agent_turns, clinician_turns, lost_events, cut_texts) = self.recognition;
+        let heard = Heard {
+            known: self.known.iter().filter_map(|row| known_of(row, lexicon)).collect(),
+            facts: fact_bits(lexicon, &self.facts),
+            asked: self.asked.map(|row| Asked {
+                question: Question {
+                    names: concepts(&row.names),
+                    facts: row.facts.iter().filter_map(|key| fact_of(lexicon, *key)).collect(),
+                    contact: row.contact,
+                    history: row.history,
+                    presupposes: row.presupposes,
+                },
+                seq: row.seq,
+            }),
+            topic: concepts(&self.topic),
+            quotes: self.quotes.into_iter().filter_map(|row| quote_of(row, lexicon)).collect(),
+            turns: self.turns,
+            words: self.words,
+            counts: self.counts,
+            age: self.age,
+            last_new: self.last_new.map(|(seq, at, turn)| (seq, time(at), turn)),
+        };
+        let mut call = Call {
+            id,
+            context: Context {
+                started: Started {
+                    channel: self.channel,
+                    queue: boxed(self.queue),
+                    site: boxed(self.site),
+                    callback_ref: boxed(self.callback_ref),
+                    agent: self.agent.map(|(role, contractor, tenure_days)| Agent {
+                        role: boxed(role),
+                        contractor,
+                        tenure_days,
+                    }),
+                    patient: self.patient.map(|(age, sex, language, contacts_72h)| Patient {
+                        age,
+                        sex,
+                        language: boxed(language),
+                        contacts_72h,
+                    }),
+                },
+                started_at: self.started_at.map(time),
+                first_at: self.first_at.map(time),
+            },
+            sequence: self.sequence,
+            recognition: Recognition {
+                confidence_sum,
+                confidences,
+                agent_turns,
+                clinician_turns,
+                lost_events,
+                cut_texts,
+            },
+            ended: self.ended.map(|(at, to_clinicians)| End { at: time(at), to_clinicians }),
+            last_at: self.last_at.map(time),
+            settled: (heard, self.care),
+            partials: self.partials.into_iter().map(partial_of).collect(),
+            laid_over: None,
+        };
+        call.lay_over(reader);
+        call
+    }
+}
+
+fn known_row(known: &Known, lexicon: &Lexicon) -> KnownRow {
+    KnownRow {
+        key: lexicon.key(known.concept),
+        status: place_of(&STATUSES, &known.status),
+        kind: known.kind.map_or(u8::MAX, |kind| place_of(&KINDS, &kind)),
+        said: known.said,
+        follows: known.follows,
+        attributes: fact_keys(lexicon, u128::from(known.attributes)),
+        chief: known.chief,
+        asked: known.asked,
+        first_seq: known.first_seq,
+        first_at: known.first_at.millis(),
+    }
+}
+
+fn known_of(row: &KnownRow, lexicon: &Lexicon) -> Option<Known> {
+    Some(Known {
+        concept: lexicon.with_key(row.key)?,
+        status: STATUSES.get(row.status as usize).copied().unwrap_or(Status::Uncertain),
+        kind: KINDS.get(row.kind as usize).copied(),
+        said: row.said,
+        follows: row.follows,
+        attributes: fact_bits(lexicon, &row.attributes) as u32,
+        chief: row.chief,
+        asked: row.asked,
+        first_seq: row.first_seq,
+        first_at: Timestamp::from_millis(row.first_at),
+    })
+}
+
+fn quote_row(quote: &Quote, lexicon: &Lexicon) -> QuoteRow {
+    QuoteRow {
+        key: lexicon.key(quote.concept),
+        text: quote.text.to_string(),
+        seq: quote.seq,
+        at: quote.at.millis(),
+        answer_to: quote.answer_to,
+        strength: quote.strength,
+    }
+}
+
+fn quote_of(row: QuoteRow, lexicon: &Lexicon) -> Option<Quote> {
+    Some(Quote {
+        concept: lexicon.with_key(row.key)?,
+        text: row.text.into(),
+        seq: row.seq,
+        at: Timestamp::from_millis(row.at),
+        answer_to: row.answer_to,
+        strength: row.strength,
+    })
+}
+
+fn partial_row(open: &Partial) -> PartialRow {
+    PartialRow {
+        speaker: open.said.speaker,
+        text: open.said.text.to_string(),
+        cut: open.said.cut,
+        confidence: open.said.confidence,
+        utterance_id: owned(&open.said.utterance_id),
+        seq: open.seq,
+        at: open.at.millis(),
+    }
+}
+
+fn partial_of(row: PartialRow) -> Partial {
+    Partial {
+        said: Utterance {
+            speaker: row.speaker,
+            text: row.text.into(),
+            cut: row.cut,
+            confidence: row.confidence,
+            utterance_id: boxed(row.utterance_id),
+            is_final: false,
+        },
+        seq: row.seq,
+        at: Timestamp::from_millis(row.at),
+    }
+}

@@ -1,0 +1,80 @@
+//! Calls and labels from files: NDJSON, one event or label a line.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::evaluation::{Label, LabelledCall};
+use crate::record::{Event, Limits, decode};
+use crate::registry::DataSource;
+
+/// Calls of one file in the order of their first events.
+pub fn read_calls(path: &Path) -> Result<(Vec<Vec<Event>>, DataSource)> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read calls from {}", path.display()))?;
+    let mut order: HashMap<String, usize> = HashMap::new();
+    let mut calls: Vec<Vec<Event>> = Vec::new();
+    for (number, line) in lines(&bytes) {
+        let decoded = decode(line, None, &Limits::default())
+            .with_context(|| format!("{} line {number}", path.display()))?;
+        let next = calls.len();
+        let at = *order.entry(decoded.event.call_id.as_str().to_owned()).or_insert(next);
+        if at == next {
+            calls.push(Vec::new());
+        }
+        calls[at].push(decoded.event);
+    }
+    let source = DataSource {
+        name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        calls: calls.len(),
+        sha256: crate::signals::hex(&Sha256::digest(&bytes)),
+    };
+    Ok((calls, source))
+}
+
+/// The label file that stands beside a file of calls: `calls.ndjson` → `labels.ndjson`, `calls-c.ndjson` →
+/// `calls-c-labels.ndjson`.
+pub fn labels_beside(calls: &Path) -> Result<PathBuf> {
+    let name = calls.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let candidates = [
+        calls.with_file_name(name.replace(".ndjson", "-labels.ndjson")),
+        calls.with_file_name(name.replace("calls", "labels")),
+    ];
+    match candidates.iter().find(|path| path.is_file() && *path != calls) {
+        Some(path) => Ok(path.clone()),
+        None => bail!(
+            "no labels beside {}: expected {} or {}",
+            calls.display(),
+            candidates[0].display(),
+            candidates[1].display()
+        ),
+    }
+}
+
+pub fn read_labelled(path: &Path) -> Result<(Vec<LabelledCall>, DataSource)> {
+    let (calls, source) = read_calls(path)?;
+    let labels_path = labels_beside(path)?;
+    let bytes = std::fs::read(&labels_path).with_context(|| format!("cannot read {}", labels_path.display()))?;
+    let mut labels: HashMap<String, Label> = HashMap::new();
+    for (number, line) in lines(&bytes) {
+        let label: Label =
+            serde_json::from_slice(line).with_context(|| format!("{} line {number}", labels_path.display()))?;
+        labels.insert(label.call_id.clone(), label);
+    }
+    let mut labelled = Vec::with_capacity(calls.len());
+    for events in calls {
+        let id = events[0].call_id.as_str();
+        if let Some(label) = labels.remove(id) {
+            labelled.push(LabelledCall { events, label });
+        }
+    }
+    if labelled.is_empty() {
+        bail!("no call of {} has a label in {}", path.display(), labels_path.display());
+    }
+    Ok((labelled, source))
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    bytes.split(|byte| *byte == b'\n').enumerate().map(|(at, line)| (at + 1, line)).filter(|(_, line)| !line.is_empty())
+}

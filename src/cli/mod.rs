@@ -1,0 +1,120 @@
+//! The commands. Results go to stdout, talk and progress to stderr; a terminal gets prose, everything else JSON.
+//!
+//! Exit codes: 0 ok, 1 failure, 2 usage, 3 a check or gate failed, 4 a dependency cannot be reached.
+
+mod data;
+mod evaluate;
+mod models;
+mod score;
+mod train;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Watches live calls for people who need a clinician now and are not being handed over.
+#[derive(Debug, Parser)]
+#[command(name = "callward", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Folder of the models; without it the model that the program was built with is used.
+    #[arg(long, global = true, env = "CALLWARD_MODELS", value_name = "FOLDER")]
+    models: Option<PathBuf>,
+    /// What is printed: prose for people, JSON for programs.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Auto)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Prose on a terminal, JSON elsewhere.
+    Auto,
+    Text,
+    Json,
+}
+
+impl Output {
+    fn is_json(self) -> bool {
+        use std::io::IsTerminal as _;
+        match self {
+            Self::Json => true,
+            Self::Text => false,
+            Self::Auto => !std::io::stdout().is_terminal(),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Score(score::Args),
+    Train(train::Args),
+    Evaluate(evaluate::Args),
+    Models(models::Args),
+}
+
+/// A failure with its exit code.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+/// 3: a check or gate failed.
+fn gate(error: impl Into<anyhow::Error>) -> Failure {
+    Failure { code: 3, error: error.into() }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { code: 1, error: error.into() }
+    }
+}
+
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let common = Common { models: cli.models, output: cli.output };
+    let result = match cli.command {
+        Command::Score(args) => score::run(args, &common),
+        Command::Train(args) => train::run(args, &common),
+        Command::Evaluate(args) => evaluate::run(args, &common),
+        Command::Models(args) => models::run(args, &common),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has seen enough is no failure.
+        Err(failure) if is_closed_pipe(&failure.error) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("callward: {:#}", failure.error);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// What all commands share.
+struct Common {
+    models: Option<PathBuf>,
+    output: Output,
+}
+
+impl Common {
+    /// The model to judge with: that of `--version`, else the champion of the folder, else the embedded one.
+    fn version(&self, version: Option<&str>) -> Result<crate::registry::Version, Failure> {
+        use crate::registry::{Registry, Version};
+        let loaded = match (&self.models, version) {
+            (Some(folder), Some(version)) => Registry::open(folder).load(version),
+            (Some(folder), None) => Registry::open(folder).champion(),
+            (None, Some(version)) => Registry::open(&PathBuf::from("models")).load(version),
+            (None, None) => Version::embedded(),
+        };
+        loaded.map_err(gate)
+    }
+}

@@ -1,0 +1,14 @@
+//! Outcomes and labels → what a judge is worth: ranking, timely pages, false pages, each with its interval and count.
+//!
+//! The unit is the call; intervals are 95 %, by bootstrap over cases, seeded. Definitions follow the labels' page: a
+//! page is timely where it comes by the sentence that closes the matter or the action behind it.
+
+mod labels;
+mod measures;
+mod report;
+mod training;
+
+pub use labels::{FindingLabel, Label, LabelledCall, NeededLabel, is_unread};
+pub use measures::{Interval, auroc, bootstrap, recall_at, share};
+pub use report::{CallResult, Row, judge, table};
+pub use training::{BudgetRow, Recipe, TrainError, Trained, train};

@@ -1,0 +1,286 @@
+//! One event through all of the above: the only place where they meet.
+//!
+//! ```text
+//! Event ─► due deadlines first ─► call ─► features ─► need, risk ─► policy ─► Outcome
+//! ```
+//! Every driver calls [`Pipeline::step`]: the live stream, `score`, training, evaluation and the tests, so that what
+//! was measured is what runs.
+
+mod outcome;
+mod replay;
+mod watched;
+
+use std::sync::Arc;
+
+pub use outcome::{Cause, Outcome, Score};
+pub use replay::{Replay, outcomes_of};
+pub use watched::Watched;
+
+use crate::alert::{Assessment, Deadline, Decision, Ground, Happening, Named, Policy, Quotes, Why, alert_of};
+use crate::call::{Applied, Bounds, Fate, Known, Voice};
+use crate::features::{Extractor, Features, RISK};
+use crate::record::{Event, Timestamp};
+use crate::risk::Model;
+use crate::signals::{Kind, Lexicon, Needed, Reader};
+
+/// Caller's words from which it can be told whether they are understood.
+const ENOUGH_WORDS: u32 = 15;
+/// Turns of one side after which the silence of the other is odd.
+const ONE_SIDED_TURNS: u16 = 6;
+
+/// The judgement, immutable: share it.
+#[derive(Debug)]
+pub struct Pipeline {
+    reader: Reader,
+    extractor: Extractor,
+    model: Model,
+    policy: Policy,
+    bounds: Bounds,
+    quotes: Quotes,
+    model_name: Named,
+    model_label: String,
+    lexicon_name: Named,
+}
+
+impl Pipeline {
+    pub fn new(lexicon: Arc<Lexicon>, model: Model, model_sha256: String, policy: Policy) -> Self {
+        Self {
+            extractor: Extractor::new(&lexicon),
+            model_name: Named {
+                name: Some(model.name.clone()),
+                version: model.version.clone(),
+                sha256: model_sha256,
+            },
+            lexicon_name: Named { name: None, version: model.version.clone(), sha256: lexicon.sha256.clone() },
+            model_label: model.label(),
+            reader: Reader::new(lexicon),
+            model,
+            policy,
+            bounds: Bounds::default(),
+            quotes: Quotes::default(),
+        }
+    }
+
+    pub fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    pub fn with_quotes(mut self, quotes: Quotes) -> Self {
+        self.quotes = quotes;
+        self
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub fn lexicon(&self) -> &Lexicon {
+        self.reader.lexicon()
+    }
+
+    pub fn extractor(&self) -> &Extractor {
+        &self.extractor
+    }
+
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// `name@version`
+    pub fn model_label(&self) -> &str {
+        &self.model_label
+    }
+
+    /// Takes one event of a call to its consequences: first every deadline up to its time, in order, then itself.
+    pub fn step(&self, watched: &mut Watched, event: &Event, mut found: impl FnMut(Outcome)) {
+        while let Some((due, deadline)) = watched.due()
+            && due <= event.at
+        {
+            found(self.deadline(watched, due, deadline));
+            if deadline == Deadline::Forget {
+                // What comes after a call was forgotten is a new call.
+                *watched = Watched::new(event.call_id.clone());
+            }
+        }
+        found(self.event(watched, event));
+    }
+
+    /// Steps every deadline up to `now`: for a call in silence.
+    pub fn tick(&self, watched: &mut Watched, now: Timestamp, mut found: impl FnMut(Outcome)) {
+        while let Some((due, deadline)) = watched.due()
+            && due <= now
+        {
+            found(self.deadline(watched, due, deadline));
+        }
+    }
+
+    fn event(&self, watched: &mut Watched, event: &Event) -> Outcome {
+        let before = watched.call.last_at;
+        let applied = watched.call.apply(&self.reader, event, &self.bounds);
+        if applied.fate != Fate::Applied {
+            let decision = Decision {
+                level: watched.watch.raised.map(|raised| raised.level),
+                why: Why::NotApplied,
+                tell: None,
+                settled_after: None,
+            };
+            return self.outcome(watched, event.at, Cause::Event, applied, None, decision, None);
+        }
+        // Time in the call does not run backwards, though people speak at once.
+        let at = before.map_or(event.at, |before| before.max(event.at));
+        let ended = watched.call.ended.filter(|_| matches!(event.body, crate::record::Body::Ended(_)));
+        let (voice, deeds, whole_turn, seq) =
+            (applied.voice, applied.deeds.clone(), applied.whole_turn, applied.seq);
+        let happening = Happening::Event { seq, voice, deeds: &deeds, whole_turn, ended };
+        self.judge(watched, at, event.at, Cause::Event, applied, happening)
+    }
+
+    fn deadline(&self, watched: &mut Watched, due: Timestamp, deadline: Deadline) -> Outcome {
+        let seq = watched.call.sequence.last;
+        let applied = Applied {
+            fate: Fate::Applied,
+            seq,
+            voice: Voice::Nobody,
+            changes: Vec::new(),
+            deeds: Vec::new(),
+            lost: 0,
+            whole_turn: false,
+        };
+        let happening = Happening::Due { deadline, seq };
+        let mut outcome = self.judge(watched, due, due, Cause::Deadline(deadline), applied, happening);
+        outcome.over = deadline == Deadline::Forget;
+        outcome
+    }
+
+    fn judge(
+        &self,
+        watched: &mut Watched,
+        at: Timestamp,
+        told_at: Timestamp,
+        cause: Cause,
+        applied: Applied,
+        happening: Happening<'_>,
+    ) -> Outcome {
+        let features = self.extractor.need(self.lexicon(), &watched.call);
+        let need = self.model.need.probability(&features.need);
+        let moved = self.extractor.handling(&watched.call, &features, at).with(need);
+        let risk = self.model.risk.probability(&moved);
+        let assessment = self.assess(watched, &features, need, risk);
+        let decision = self.policy.decide(&mut watched.watch, &assessment, watched.call.care(), happening, at);
+        let seq = applied.seq;
+        let trust = self.trust_reasons(watched);
+        let alert = alert_of(&Ground {
+            lexicon: self.lexicon(),
+            call: &watched.call,
+            watch: &watched.watch,
+            assessment: &assessment,
+            urgencies: &features.urgencies,
+            decision: &decision,
+            threshold: self.policy.thresholds().alert,
+            seq,
+            at: told_at,
+            quotes: self.quotes,
+            model: &self.model_name,
+            lexicon_name: &self.lexicon_name,
+            trust_reasons: &trust,
+        });
+        let scored = (watched.call.heard().turns > 0).then_some((need, risk));
+        let mut outcome = self.outcome(watched, told_at, cause, applied, scored, decision, alert);
+        outcome.features = Some((features, moved));
+        outcome.trust_reasons = trust;
+        outcome
+    }
+
+    fn assess(&self, watched: &Watched, features: &Features, need: f64, risk: f64) -> Assessment {
+        let heard = watched.call.heard();
+        let (mut emergency_evidence, mut evidence, mut at_once) = (0.0f32, 0.0f32, false);
+        for known in heard.known.iter().filter(|known| known.is_present()) {
+            evidence = evidence.max(known.evidence());
+            if let Kind::Finding { needed, at_once: now, .. } = self.lexicon().concept(known.concept).kind
+                && needed == Needed::Emergency
+            {
+                emergency_evidence = emergency_evidence.max(known.evidence());
+                at_once |= now && known.evidence() >= 0.7;
+            }
+        }
+        // Of tier emergency only where the facts leave it urgent: a known, stable, mild one is not.
+        let emergency = features.urgencies.iter().any(|urgent| {
+            self.lexicon().concept(urgent.concept).needed() == Some(Needed::Emergency)
+                && heard.find(urgent.concept).is_some_and(Known::is_present)
+                && urgent.value >= MIN_EMERGENCY_URGENCY
+        });
+        Assessment {
+            heard: heard.turns > 0,
+            need,
+            risk,
+            needed: if emergency { Needed::Emergency } else { Needed::Urgent },
+            emergency,
+            emergency_evidence: if emergency { emergency_evidence } else { 0.0 },
+            evidence,
+            at_once: at_once && emergency,
+            last_new: heard.last_new.map(|(seq, ..)| seq),
+            clinical_agent: watched.call.context.clinical_agent(),
+        }
+    }
+
+    /// Why silence about this call means little. Never lowers a risk.
+    fn trust_reasons(&self, watched: &Watched) -> Vec<&'static str> {
+        let call = &watched.call;
+        let (heard, recognition) = (call.heard(), &call.recognition);
+        let language = call.context.started.patient.as_ref().and_then(|patient| patient.language.as_deref());
+        let enough = heard.words >= ENOUGH_WORDS;
+        let unsure = recognition.confidences >= 3
+            && recognition.confidence_sum / (recognition.confidences as f32) < LOW_CONFIDENCE;
+        let one_sided = (heard.turns >= ONE_SIDED_TURNS && recognition.agent_turns + recognition.clinician_turns == 0
+            && !call.context.typed())
+            || (recognition.agent_turns >= ONE_SIDED_TURNS && heard.turns == 0);
+        [
+            (language.is_some_and(|language| !language.starts_with("en")) && enough, "language"),
+            (unsure, "recognition"),
+            (one_sided, "one_sided"),
+            (recognition.lost_events >= 3, "lost_events"),
+        ]
+        .into_iter()
+        .filter_map(|(holds, reason)| holds.then_some(reason))
+        .collect()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one outcome, gathered in one place")]
+    fn outcome(
+        &self,
+        watched: &Watched,
+        at: Timestamp,
+        cause: Cause,
+        applied: Applied,
+        scored: Option<(f64, f64)>,
+        decision: Decision,
+        alert: Option<crate::alert::Alert>,
+    ) -> Outcome {
+        Outcome {
+            call_id: watched.call.id.clone(),
+            at,
+            seq: applied.seq,
+            cause,
+            applied,
+            events: watched.call.sequence.applied,
+            events_hash: watched.call.sequence.applied_hash,
+            need: scored.map(|(need, _)| need),
+            risk: scored.map(|(_, risk)| risk),
+            features: None::<(Features, [f32; RISK.len()])>,
+            decision,
+            alert,
+            trust_reasons: Vec::new(),
+            over: false,
+            came_late: false,
+        }
+    }
+}
+
+/// Urgency below which a finding of tier emergency does not make an emergency of the call.
+const MIN_EMERGENCY_URGENCY: f32 = 0.4;
+const LOW_CONFIDENCE: f32 = 0.5;

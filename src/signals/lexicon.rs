@@ -1,0 +1,548 @@
+//! The lexicon: which wordings mean what. Data that a clinician can read, in `models/lexicon/GROUP.toml`, one file a
+//! group; training freezes it into the model's `lexicon.json`, so that an old model replays as it was.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::automaton::{Automaton, Builder, Reach};
+use super::pattern::{Atoms, PatternError};
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Needed {
+    /// A clinician within the hour.
+    Urgent,
+    /// Now: 911 or an emergency department.
+    Emergency,
+}
+
+impl Needed {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::Emergency => "emergency",
+        }
+    }
+}
+
+/// One file of the lexicon as it is written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Group {
+    pub group: String,
+    pub title: String,
+    #[serde(skip_serializing_if = "Atoms::is_empty")]
+    pub atoms: Atoms,
+    #[serde(rename = "finding", skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Entry>,
+    #[serde(rename = "symptom", skip_serializing_if = "Vec::is_empty")]
+    pub symptoms: Vec<Entry>,
+    #[serde(rename = "fact", skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<Entry>,
+    #[serde(rename = "act", skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<Entry>,
+    #[serde(rename = "cue", skip_serializing_if = "Vec::is_empty")]
+    pub cues: Vec<Entry>,
+    #[serde(rename = "urgency", skip_serializing_if = "Vec::is_empty")]
+    pub urgencies: Vec<Urgency>,
+}
+
+/// How facts move the urgency of a finding: `evidence × clamp(base + Σ weights of the facts that hold)`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Urgency {
+    /// Of all findings of this tier …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needed: Option<Needed>,
+    /// … or of these, in place of what their tier says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+    pub base: f32,
+    /// By id of a fact, or of a symptom or finding that is present besides.
+    pub with: BTreeMap<String, f32>,
+}
+
+/// A finding, symptom, fact, act or cue as it is written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Entry {
+    pub id: String,
+    pub title: String,
+    /// Of a symptom: the group of findings to which its evidence counts.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Of a fact: onset, course, severity, ability, condition, medicine, person or alarm.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needed: Option<Needed>,
+    /// Keys of the clinical sources.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<String>,
+    /// A red flag even when it has passed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lingers: bool,
+    /// Words such as mild, the usual or better do not soften it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub firm: bool,
+    /// Nobody can wait: the agent gets no turn to hand over first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub at_once: bool,
+    /// The least that should happen, where it differs from that of its tier.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub minimum: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub says: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub near_misses: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<When>,
+}
+
+/// A finding that follows from what is known in the call by now.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct When {
+    pub all: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub any: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub none: Vec<String>,
+    pub strength: f32,
+}
+
+/// All groups, as frozen with a model.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Source {
+    pub groups: Vec<Group>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LexiconError {
+    #[error("cannot read {path}: {error}")]
+    Read { path: String, error: std::io::Error },
+    #[error("{path}: {error}")]
+    Toml { path: String, error: Box<toml::de::Error> },
+    #[error("{group}: {id}: {error}")]
+    Pattern { group: String, id: String, error: PatternError },
+    #[error("{group}: {id}: stands twice")]
+    Twice { group: String, id: String },
+    #[error("{group}: {id}: `when` names {name:?}, which is no finding, symptom or fact")]
+    UnknownName { group: String, id: String, name: String },
+    #[error("{group}: {id}: a finding needs `needed`")]
+    NoTier { group: String, id: String },
+    #[error("{group}: {id}: kind {kind:?} of a fact is not known")]
+    UnknownKind { group: String, id: String, kind: String },
+    #[error("{group}: {id}: too many facts, a symptom has at most 32 kinds and a call 96")]
+    TooManyFacts { group: String, id: String },
+    #[error("{group}: {id}: its key collides with that of {other:?}, rename it")]
+    Collision { group: String, id: String, other: String },
+    #[error("the lexicon has no finding")]
+    Empty,
+}
+
+impl Source {
+    /// Reads every `*.toml` of a folder, in the order of names.
+    pub fn read(folder: &Path) -> Result<Self, LexiconError> {
+        let unreadable = |path: &Path, error| LexiconError::Read { path: path.display().to_string(), error };
+        let mut paths: Vec<_> = std::fs::read_dir(folder)
+            .map_err(|e| unreadable(folder, e))?
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+            .collect();
+        paths.sort();
+        let mut groups = Vec::with_capacity(paths.len());
+        for path in paths {
+            let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
+            let toml = |e| LexiconError::Toml { path: path.display().to_string(), error: Box::new(e) };
+            groups.push(toml::from_str(&text).map_err(toml)?);
+        }
+        Ok(Self { groups })
+    }
+
+    /// Without the sentences that only tests read.
+    pub fn frozen(mut self) -> Self {
+        for group in &mut self.groups {
+            for entry in group.entries_mut() {
+                entry.examples.clear();
+                entry.near_misses.clear();
+            }
+        }
+        self
+    }
+
+    /// The bytes of `lexicon.json`.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a lexicon is plain data")
+    }
+}
+
+impl Group {
+    fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        let Self { findings, symptoms, facts, acts, cues, .. } = self;
+        findings.iter_mut().chain(symptoms).chain(facts).chain(acts).chain(cues)
+    }
+}
+
+/// Index of a concept in [`Lexicon::concepts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConceptId(pub u16);
+
+/// What a concept is, with what only that kind has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// One of the red flags.
+    Finding { needed: Needed, lingers: bool, firm: bool, at_once: bool },
+    /// Counts only together with others.
+    Symptom,
+    /// An attribute of a symptom, or of the patient; the bit is its place in a set of facts.
+    Fact { of: FactKind, bit: u8 },
+    /// What an agent does.
+    Act,
+    /// A word that changes the status of others.
+    Cue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactKind {
+    Onset,
+    Course,
+    Severity,
+    Ability,
+    Condition,
+    Medicine,
+    Person,
+    Alarm,
+}
+
+impl FactKind {
+    /// Whether the fact belongs to a symptom rather than to the patient.
+    pub const fn of_symptom(self) -> bool {
+        matches!(self, Self::Onset | Self::Course | Self::Severity | Self::Ability)
+    }
+}
+
+/// Something that words can mean.
+#[derive(Clone, Debug)]
+pub struct Concept {
+    pub id: String,
+    pub title: String,
+    pub kind: Kind,
+    /// Index in [`Lexicon::groups`] for findings and symptoms.
+    pub group: u8,
+    pub minimum: String,
+}
+
+impl Concept {
+    pub fn needed(&self) -> Option<Needed> {
+        match self.kind {
+            Kind::Finding { needed, .. } => Some(needed),
+            _ => None,
+        }
+    }
+}
+
+/// A set of facts by their bits; those that attach to a symptom stand in the lowest [`ATTRIBUTE_BITS`].
+pub type Facts = u128;
+
+pub const ATTRIBUTE_BITS: u8 = 32;
+
+/// A condition of a [`Combination`], by index.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Known {
+    /// A finding or symptom that is present.
+    Present(ConceptId),
+    /// … with this fact attached to it.
+    With(ConceptId, u8),
+    /// A fact of the patient or the call.
+    Fact(u8),
+}
+
+/// A finding that follows from others.
+#[derive(Clone, Debug)]
+pub struct Combination {
+    pub finding: ConceptId,
+    pub all: Vec<Known>,
+    pub any: Vec<Known>,
+    pub none: Vec<Known>,
+    pub strength: f32,
+}
+
+/// How facts move the urgency of one finding or symptom.
+#[derive(Clone, Debug, Default)]
+pub struct UrgencyTable {
+    pub base: f32,
+    /// What must hold, and its weight. A fact of a symptom is meant of the finding itself.
+    pub with: Vec<(Known, f32)>,
+}
+
+/// Facts that the call's own record gives rather than words.
+pub const AGE_FACTS: [&str; 4] = ["age_65", "age_50", "age_under_5", "age_under_1"];
+
+/// The lexicon, ready to read with.
+#[derive(Debug)]
+pub struct Lexicon {
+    pub concepts: Vec<Concept>,
+    /// Names of the groups of findings, in the order of their files.
+    pub groups: Vec<String>,
+    pub combinations: Vec<Combination>,
+    /// By concept; empty where a symptom has no urgency of its own.
+    pub urgencies: Vec<Option<UrgencyTable>>,
+    /// Concepts of facts by bit.
+    pub facts: BTreeMap<u8, ConceptId>,
+    pub automaton: Automaton,
+    /// Hex of the SHA-256 of `lexicon.json`.
+    pub sha256: String,
+    by_id: HashMap<String, ConceptId>,
+    by_key: HashMap<u32, ConceptId>,
+}
+
+impl Lexicon {
+    pub fn compile(source: &Source) -> Result<Self, LexiconError> {
+        let shared: Atoms = source
+            .groups
+            .iter()
+            .filter(|group| group.group.is_empty() || group.group == "words")
+            .flat_map(|group| group.atoms.clone())
+            .collect();
+        let mut lexicon = Self {
+            concepts: Vec::new(),
+            groups: source.groups.iter().filter(|g| !g.findings.is_empty()).map(|g| g.group.clone()).collect(),
+            combinations: Vec::new(),
+            urgencies: Vec::new(),
+            facts: BTreeMap::new(),
+            automaton: Automaton::default(),
+            sha256: hex(&Sha256::digest(source.to_json())),
+            by_id: HashMap::new(),
+            by_key: HashMap::new(),
+        };
+        let mut builder = Builder::default();
+        for group in &source.groups {
+            let mut atoms = shared.clone();
+            atoms.extend(group.atoms.clone());
+            let kinds = [
+                (&group.findings, "finding"),
+                (&group.symptoms, "symptom"),
+                (&group.facts, "fact"),
+                (&group.acts, "act"),
+                (&group.cues, "cue"),
+            ];
+            for (entries, what) in kinds {
+                let reach = match what {
+                    "act" => Reach::Sentence,
+                    "cue" => Reach::Overlap,
+                    _ => Reach::Clause,
+                };
+                for entry in entries {
+                    let concept = lexicon.add(group, entry, what)?;
+                    let pattern = |error| LexiconError::Pattern {
+                        group: group.group.clone(),
+                        id: entry.id.clone(),
+                        error,
+                    };
+                    builder.concept(concept, reach, [&entry.says, &entry.hints, &entry.not], &atoms).map_err(pattern)?;
+                }
+            }
+        }
+        if lexicon.groups.is_empty() {
+            return Err(LexiconError::Empty);
+        }
+        for name in AGE_FACTS {
+            let entry = Entry { id: name.into(), title: name.replace('_', " "), kind: "person".into(), ..Entry::default() };
+            lexicon.add(&Group::default(), &entry, "fact")?;
+        }
+        for group in &source.groups {
+            for entry in &group.findings {
+                for when in &entry.when {
+                    let combination = lexicon.combination(group, entry, when)?;
+                    lexicon.combinations.push(combination);
+                }
+            }
+        }
+        lexicon.urgencies = lexicon.urgency_tables(source)?;
+        lexicon.automaton = builder.build();
+        Ok(lexicon)
+    }
+
+    fn urgency_tables(&self, source: &Source) -> Result<Vec<Option<UrgencyTable>>, LexiconError> {
+        let mut tables: Vec<Option<UrgencyTable>> = vec![None; self.concepts.len()];
+        let written: Vec<(&Group, &Urgency)> =
+            source.groups.iter().flat_map(|group| group.urgencies.iter().map(move |urgency| (group, urgency))).collect();
+        // Tiers first, so that what is said of a finding by name replaces them.
+        for (group, urgency) in written.iter().filter(|(_, urgency)| urgency.findings.is_empty()) {
+            let table = self.urgency_table(group, urgency)?;
+            for (concept, slot) in self.concepts.iter().zip(&mut tables) {
+                if concept.needed().is_some() && concept.needed() == urgency.needed {
+                    *slot = Some(table.clone());
+                }
+            }
+        }
+        for (group, urgency) in written {
+            let table = self.urgency_table(group, urgency)?;
+            for name in &urgency.findings {
+                let id = self.find(name).ok_or_else(|| LexiconError::UnknownName {
+                    group: group.group.clone(),
+                    id: "urgency".into(),
+                    name: name.clone(),
+                })?;
+                tables[id.0 as usize] = Some(table.clone());
+            }
+        }
+        Ok(tables)
+    }
+
+    fn urgency_table(&self, group: &Group, urgency: &Urgency) -> Result<UrgencyTable, LexiconError> {
+        let with = urgency.with.iter().map(|(name, weight)| {
+            let unknown = || LexiconError::UnknownName {
+                group: group.group.clone(),
+                id: "urgency".into(),
+                name: name.clone(),
+            };
+            let id = self.find(name).ok_or_else(unknown)?;
+            match self.concept(id).kind {
+                Kind::Finding { .. } | Kind::Symptom => Ok((Known::Present(id), *weight)),
+                Kind::Fact { bit, .. } => Ok((Known::Fact(bit), *weight)),
+                _ => Err(unknown()),
+            }
+        });
+        Ok(UrgencyTable { base: urgency.base, with: with.collect::<Result<_, _>>()? })
+    }
+
+    pub fn find(&self, id: &str) -> Option<ConceptId> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The concept of a key that a snapshot holds.
+    pub fn with_key(&self, key: u32) -> Option<ConceptId> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// What a snapshot holds in place of a concept: equal in every version of the lexicon that has it.
+    pub fn key(&self, id: ConceptId) -> u32 {
+        key(&self.concept(id).id)
+    }
+
+    pub fn concept(&self, id: ConceptId) -> &Concept {
+        &self.concepts[id.0 as usize]
+    }
+
+    /// The bit of a fact, where the lexicon has it.
+    pub fn fact(&self, id: &str) -> Option<u8> {
+        match self.concept(self.find(id)?).kind {
+            Kind::Fact { bit, .. } => Some(bit),
+            _ => None,
+        }
+    }
+
+    /// The set that holds those of these facts that the lexicon has.
+    pub fn facts_of(&self, ids: &[&str]) -> Facts {
+        ids.iter().filter_map(|id| self.fact(id)).fold(0, |set, bit| set | 1 << bit)
+    }
+
+    fn add(&mut self, group: &Group, entry: &Entry, what: &str) -> Result<ConceptId, LexiconError> {
+        let home = if entry.group.is_empty() { &group.group } else { &entry.group };
+        let place = self.groups.iter().position(|name| name == home).unwrap_or(0) as u8;
+        let kind = match what {
+            "finding" => Kind::Finding {
+                needed: entry
+                    .needed
+                    .ok_or_else(|| LexiconError::NoTier { group: group.group.clone(), id: entry.id.clone() })?,
+                lingers: entry.lingers,
+                firm: entry.firm,
+                at_once: entry.at_once,
+            },
+            "symptom" => Kind::Symptom,
+            "fact" => {
+                let of = self.fact_kind(group, entry)?;
+                Kind::Fact { of, bit: self.next_bit(group, entry, of)? }
+            }
+            "act" => Kind::Act,
+            _ => Kind::Cue,
+        };
+        let id = ConceptId(self.concepts.len() as u16);
+        if let Some(other) = self.by_key.insert(key(&entry.id), id) {
+            let other = self.concept(other).id.clone();
+            return Err(LexiconError::Collision { group: group.group.clone(), id: entry.id.clone(), other });
+        }
+        if let Kind::Fact { bit, .. } = kind {
+            self.facts.insert(bit, id);
+        }
+        if self.by_id.insert(entry.id.clone(), id).is_some() {
+            return Err(LexiconError::Twice { group: group.group.clone(), id: entry.id.clone() });
+        }
+        self.concepts.push(Concept {
+            id: entry.id.clone(),
+            title: entry.title.clone(),
+            kind,
+            group: place,
+            minimum: entry.minimum.clone(),
+        });
+        Ok(id)
+    }
+
+    fn fact_kind(&self, group: &Group, entry: &Entry) -> Result<FactKind, LexiconError> {
+        let unknown = || LexiconError::UnknownKind {
+            group: group.group.clone(),
+            id: entry.id.clone(),
+            kind: entry.kind.clone(),
+        };
+        serde_json::from_value(serde_json::Value::String(entry.kind.clone())).map_err(|_| unknown())
+    }
+
+    /// Facts that attach to a symptom have the low bits, so that a symptom keeps them in 32.
+    fn next_bit(&self, group: &Group, entry: &Entry, of: FactKind) -> Result<u8, LexiconError> {
+        let range = if of.of_symptom() { 0..ATTRIBUTE_BITS } else { ATTRIBUTE_BITS..Facts::BITS as u8 };
+        range
+            .into_iter()
+            .find(|bit| !self.facts.contains_key(bit))
+            .ok_or_else(|| LexiconError::TooManyFacts { group: group.group.clone(), id: entry.id.clone() })
+    }
+
+    fn combination(&self, group: &Group, entry: &Entry, when: &When) -> Result<Combination, LexiconError> {
+        let known = |name: &String| {
+            let unknown = || LexiconError::UnknownName {
+                group: group.group.clone(),
+                id: entry.id.clone(),
+                name: name.clone(),
+            };
+            let (concept, fact) = name.split_once(':').map_or((name.as_str(), None), |(c, f)| (c, Some(f)));
+            let id = self.find(concept).ok_or_else(unknown)?;
+            match (self.concept(id).kind, fact) {
+                (Kind::Finding { .. } | Kind::Symptom, None) => Ok(Known::Present(id)),
+                (Kind::Finding { .. } | Kind::Symptom, Some(fact)) => {
+                    self.fact(fact).map(|bit| Known::With(id, bit)).ok_or_else(unknown)
+                }
+                (Kind::Fact { bit, .. }, None) => Ok(Known::Fact(bit)),
+                _ => Err(unknown()),
+            }
+        };
+        let each = |names: &[String]| names.iter().map(known).collect::<Result<Vec<_>, _>>();
+        Ok(Combination {
+            finding: self.by_id[&entry.id],
+            all: each(&when.all)?,
+            any: each(&when.any)?,
+            none: each(&when.none)?,
+            strength: when.strength.clamp(0.0, 1.0),
+        })
+    }
+}
+
+/// FNV-1a.
+fn key(id: &str) -> u32 {
+    id.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

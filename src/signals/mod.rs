@@ -1,0 +1,317 @@
+//! What the words mean: text → findings, symptoms and facts with their status, and what an agent is doing.
+//!
+//! ```text
+//! text ──► normalise ──► all phrases in one pass ──► scope by clause ──► CallerTurn | AgentTurn
+//! ```
+
+mod assertion;
+mod automaton;
+mod lexicon;
+mod normalize;
+mod pattern;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use lexicon::{
+    AGE_FACTS, ATTRIBUTE_BITS, Combination, Concept, ConceptId, Entry, FactKind, Facts, Group, Kind, Known, Lexicon, LexiconError, Needed, Source, UrgencyTable,
+};
+pub(crate) use lexicon::hex;
+pub use normalize::{Tokens, normalize};
+
+use assertion::{Cues, Scope};
+use automaton::Match;
+
+/// Whether a finding is there: the words of the labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Present,
+    Denied,
+    Past,
+    OtherPerson,
+    Hypothetical,
+    Uncertain,
+    Retracted,
+}
+
+impl Status {
+    /// Which of two mentions in one turn counts: "no chest pain at rest, but chest pain on the stairs".
+    const fn weight(self) -> u8 {
+        match self {
+            Self::Present => 6,
+            Self::Uncertain => 5,
+            Self::Past => 4,
+            Self::Hypothetical => 3,
+            Self::Denied => 2,
+            Self::OtherPerson | Self::Retracted => 1,
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Denied => "denied",
+            Self::Past => "past",
+            Self::OtherPerson => "other_person",
+            Self::Hypothetical => "hypothetical",
+            Self::Uncertain => "uncertain",
+            Self::Retracted => "retracted",
+        }
+    }
+}
+
+/// What a finding that raises nothing was instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NearMiss {
+    Old,
+    Resolved,
+    Denied,
+    OtherPerson,
+    Hypothetical,
+    MedicationQuestion,
+    Administrative,
+    Figurative,
+    KnownStable,
+}
+
+/// A finding or symptom in one turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mention {
+    pub concept: ConceptId,
+    pub status: Status,
+    pub kind: Option<NearMiss>,
+    /// 0 to 1, softened by what surrounds it.
+    pub strength: f32,
+    pub clause: u16,
+    /// Bytes of the turn's text from which it was read.
+    pub words: (u32, u32),
+}
+
+/// A fact in one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FactMention {
+    pub bit: u8,
+    pub of: FactKind,
+    pub clause: u16,
+}
+
+/// What an answer says by its first words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Yes,
+    No,
+    /// Decides nothing by itself.
+    Neither,
+}
+
+/// What the caller said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallerTurn {
+    pub mentions: Vec<Mention>,
+    pub facts: Vec<FactMention>,
+    pub reply: Reply,
+    pub words: u16,
+    /// Years, where the caller told an age.
+    pub age: Option<u8>,
+}
+
+/// What a question is about, beyond the findings that it names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Question {
+    /// Findings and symptoms that it names.
+    pub names: Vec<ConceptId>,
+    /// Facts that it names.
+    pub facts: Vec<FactMention>,
+    /// About family or contacts: the answer is about other people.
+    pub contact: bool,
+    /// About earlier illnesses: the answer is about the past.
+    pub history: bool,
+    /// Takes the finding for granted: "when did the pain start".
+    pub presupposes: bool,
+}
+
+/// What the agent said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentTurn {
+    /// Acts understood from the words.
+    pub acts: Vec<ConceptId>,
+    pub question: Question,
+}
+
+/// Reads turns with one lexicon.
+#[derive(Debug)]
+pub struct Reader {
+    lexicon: Arc<Lexicon>,
+    cues: Cues,
+    contact: Option<ConceptId>,
+    history: Option<ConceptId>,
+    presupposes: Option<ConceptId>,
+    asks_any: Option<ConceptId>,
+    better: Option<ConceptId>,
+}
+
+/// An answer longer than this is a story of its own.
+const SHORT_ANSWER_WORDS: usize = 30;
+
+impl Reader {
+    pub fn new(lexicon: Arc<Lexicon>) -> Self {
+        Self {
+            cues: Cues::of(&lexicon),
+            contact: lexicon.find("contact_question"),
+            history: lexicon.find("history_question"),
+            presupposes: lexicon.find("presupposes"),
+            asks_any: lexicon.find("asks_any"),
+            better: lexicon.find("better"),
+            lexicon,
+        }
+    }
+
+    pub fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
+    }
+
+    pub fn caller(&self, text: &str) -> CallerTurn {
+        let tokens = normalize(text);
+        let matches = self.lexicon.automaton.matches(&tokens);
+        let scope = Scope { lexicon: &self.lexicon, cues: &self.cues, tokens: &tokens, matches: &matches };
+        let mut mentions: Vec<Mention> = Vec::new();
+        let mut facts = Vec::new();
+        for found in &matches {
+            match self.lexicon.concept(found.concept).kind {
+                Kind::Finding { .. } | Kind::Symptom => take(&mut mentions, self.mention(&scope, found)),
+                Kind::Fact { of, bit } => {
+                    if !self.fact_denied(&scope, found, of) {
+                        facts.push(FactMention { bit, of, clause: tokens.tokens[found.last as usize].clause });
+                    }
+                }
+                Kind::Act | Kind::Cue => {}
+            }
+        }
+        CallerTurn {
+            mentions,
+            facts,
+            reply: reply(&tokens),
+            words: tokens.tokens.len() as u16,
+            age: age(&tokens),
+        }
+    }
+
+    pub fn agent(&self, text: &str) -> AgentTurn {
+        let tokens = normalize(text);
+        let matches = self.lexicon.automaton.matches(&tokens);
+        let has = |cue: Option<ConceptId>| cue.is_some() && matches.iter().any(|m| Some(m.concept) == cue);
+        let mut turn = AgentTurn::default();
+        for found in &matches {
+            match self.lexicon.concept(found.concept).kind {
+                Kind::Act if !turn.acts.contains(&found.concept) => turn.acts.push(found.concept),
+                Kind::Finding { .. } | Kind::Symptom if !turn.question.names.contains(&found.concept) => {
+                    turn.question.names.push(found.concept);
+                }
+                Kind::Fact { of, bit } => turn.question.facts.push(FactMention { bit, of, clause: 0 }),
+                _ => {}
+            }
+        }
+        turn.question.contact = has(self.contact);
+        turn.question.history = has(self.history);
+        turn.question.presupposes = has(self.presupposes) && !has(self.asks_any);
+        turn
+    }
+
+    fn mention(&self, scope: &Scope<'_>, found: &Match) -> Mention {
+        let assertion = scope.of(found);
+        let tokens = &scope.tokens.tokens;
+        let (first, last) = (&tokens[found.first as usize], &tokens[found.last as usize]);
+        Mention {
+            concept: found.concept,
+            status: assertion.status,
+            kind: assertion.kind,
+            strength: found.strength * assertion.keeps,
+            clause: last.clause,
+            words: (first.source.0, last.source.1),
+        }
+    }
+
+    /// Of a fact only negation counts, and for "better" any near not: "it's not feeling much better".
+    fn fact_denied(&self, scope: &Scope<'_>, found: &Match, of: FactKind) -> bool {
+        if Some(found.concept) == self.better {
+            let first = found.first as usize;
+            return (first.saturating_sub(4)..first).any(|at| matches!(scope.tokens.word(at), "not" | "no" | "never"));
+        }
+        match of {
+            FactKind::Onset | FactKind::Alarm => false,
+            _ => scope.denied(found),
+        }
+    }
+}
+
+impl CallerTurn {
+    pub fn is_short(&self) -> bool {
+        usize::from(self.words) <= SHORT_ANSWER_WORDS
+    }
+}
+
+/// One mention a concept: that of the weightier status, then the stronger.
+fn take(mentions: &mut Vec<Mention>, new: Mention) {
+    match mentions.iter_mut().find(|old| old.concept == new.concept) {
+        Some(old) => {
+            let rank = |m: &Mention| (m.status.weight(), m.strength);
+            if rank(&new) > rank(old) {
+                *old = new;
+            }
+        }
+        None => mentions.push(new),
+    }
+}
+
+fn reply(tokens: &Tokens) -> Reply {
+    let word = |at: usize| if at < tokens.tokens.len() { tokens.word(at) } else { "" };
+    let mut at = 0;
+    while matches!(word(at), "oh" | "well" | "so" | "and" | "hm") {
+        at += 1;
+    }
+    // "yeah no" means no, "no yeah" means yes
+    if matches!(word(at), "yeah" | "yes") && matches!(word(at + 1), "no" | "nope") {
+        return Reply::No;
+    }
+    if word(at) == "no" && matches!(word(at + 1), "yeah" | "yes") {
+        return Reply::Yes;
+    }
+    match (word(at), word(at + 1), word(at + 2)) {
+        ("no" | "nope" | "nah" | "none" | "never" | "negative" | "neither" | "nothing", ..) => Reply::No,
+        ("not", "really" | "at" | "that" | "yet" | "so" | "now", _) => Reply::No,
+        ("i" | "he" | "she", "do" | "does" | "have" | "has" | "did", "not") => Reply::No,
+        ("thankfully" | "thank", "no" | "god", _) => Reply::No,
+        (
+            "yes" | "yeah" | "yep" | "yup" | "ya" | "aye" | "correct" | "exactly" | "sure" | "definitely" | "absolutely"
+            | "sometimes" | "occasionally" | "right" | "mhm" | "yah" | "indeed" | "totally" | "constantly",
+            ..,
+        ) => Reply::Yes,
+        ("that", "is", "right" | "correct" | "it") => Reply::Yes,
+        ("i" | "he" | "she" | "it", "do" | "does" | "did" | "have" | "has" | "is" | "am", _) => Reply::Yes,
+        ("a", "little" | "bit" | "lot" | "few", _) | ("uh", "huh", _) | ("of", "course", _) => Reply::Yes,
+        ("just" | "only", "a" | "some" | "when" | "if" | "1", _) => Reply::Yes,
+        ("all", "the", "time") | ("quite", "a", _) => Reply::Yes,
+        _ => Reply::Neither,
+    }
+}
+
+/// An age that the caller tells: "I'm 72", "she's eighty one", "72 years old". Ages of babies in weeks and months are
+/// facts of the lexicon.
+fn age(tokens: &Tokens) -> Option<u8> {
+    let word = |at: usize| if at < tokens.tokens.len() { tokens.word(at) } else { "" };
+    (0..tokens.tokens.len()).find_map(|at| {
+        let number = tokens.tokens[at].number.filter(|n| (1.0..=110.0).contains(n) && n.fract() == 0.0)?;
+        let old = matches!(word(at + 1), "year" | "years" | "yr" | "yrs") && word(at + 2) == "old";
+        let own = at >= 2
+            && matches!((word(at - 2), word(at - 1)), ("i" | "he" | "she", "am" | "is"))
+            && number >= 18.0
+            && (at + 1 == tokens.tokens.len() || tokens.tokens[at + 1].clause != tokens.tokens[at].clause);
+        (old || own).then_some(number as u8)
+    })
+}

@@ -1,0 +1,333 @@
+//! The small language in which wordings are written, and what it comes down to.
+//!
+//! | element | means |
+//! | --- | --- |
+//! | `word` | that word |
+//! | `squeez*` | any word that begins so |
+//! | `<pain>` | an atom: a class of wordings |
+//! | `(a\|b c\|d*)` | any of these |
+//! | `x?` | x may be missing |
+//! | `_` | one word, whatever it is |
+//! | `..`, `..N` | up to four, up to N words |
+//! | `#50-91` | a number in that range |
+//! | `A & B`, `A &8 B` | both, in either order, with up to five (eight) words between |
+//!
+//! A pattern comes down to one or more [`Sequence`]s of [`Class`]es of phrases with gaps between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::normalize::normalize;
+
+/// Atoms by name, as written.
+pub type Atoms = BTreeMap<String, Vec<String>>;
+
+/// Interchangeable wordings and ranges of numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Class {
+    /// Normalised words with single spaces; a trailing `*` stands for any ending.
+    pub phrases: BTreeSet<String>,
+    /// Inclusive, in thousandths, so that classes can be compared.
+    pub ranges: BTreeSet<(i64, i64)>,
+}
+
+/// One class after another; a gap is the least and the most number of words before it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sequence(pub Vec<(Gap, Class)>);
+
+pub type Gap = (u8, u8);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    #[error("pattern {pattern:?}: brackets do not close")]
+    Unbalanced { pattern: String },
+    #[error("pattern {pattern:?}: no atom is called {name:?}")]
+    UnknownAtom { pattern: String, name: String },
+    #[error("pattern {pattern:?}: atoms go round in a circle at {name:?}")]
+    Circle { pattern: String, name: String },
+    #[error("pattern {pattern:?}: {element:?} is no number range, write #50-91")]
+    BadRange { pattern: String, element: String },
+    #[error("pattern {pattern:?}: {element:?} holds no word")]
+    Empty { pattern: String, element: String },
+    #[error("pattern {pattern:?}: more than one &")]
+    ManyAnds { pattern: String },
+    #[error("pattern {pattern:?}: comes down to more than {MAX_SEQUENCES} sequences, write it as several")]
+    TooMany { pattern: String },
+}
+
+const MAX_SEQUENCES: usize = 512;
+const DEFAULT_GAP: u8 = 4;
+const DEFAULT_AND_GAP: u8 = 5;
+const MAX_ATOM_DEPTH: usize = 6;
+
+/// Takes a pattern to its sequences; any of them is a match.
+pub fn parse(pattern: &str, atoms: &Atoms) -> Result<Vec<Sequence>, PatternError> {
+    let parser = Parser { pattern, atoms };
+    let elements = parser.split(pattern, ' ')?;
+    let ands: Vec<usize> = (0..elements.len()).filter(|i| and_gap(elements[*i]).is_some()).collect();
+    let sequences = match ands[..] {
+        [] => parser.sequence(&elements, 0)?,
+        [at] => {
+            let most = and_gap(elements[at]).unwrap_or(DEFAULT_AND_GAP);
+            let (left, right) = (parser.sequence(&elements[..at], 0)?, parser.sequence(&elements[at + 1..], 0)?);
+            let mut both = Vec::new();
+            for (one, other) in left.iter().flat_map(|l| right.iter().map(move |r| (l, r))) {
+                both.push(one.followed_by(other, (0, most)));
+                both.push(other.followed_by(one, (0, most)));
+            }
+            both
+        }
+        _ => return Err(PatternError::ManyAnds { pattern: pattern.to_owned() }),
+    };
+    if sequences.iter().any(|sequence| sequence.0.is_empty()) {
+        return Err(PatternError::Empty { pattern: pattern.to_owned(), element: pattern.to_owned() });
+    }
+    if sequences.len() > MAX_SEQUENCES {
+        return Err(PatternError::TooMany { pattern: pattern.to_owned() });
+    }
+    Ok(sequences.into_iter().map(Sequence::joined).collect())
+}
+
+fn and_gap(element: &str) -> Option<u8> {
+    match element.strip_prefix('&')? {
+        "" => Some(DEFAULT_AND_GAP),
+        most => most.parse().ok(),
+    }
+}
+
+impl Sequence {
+    fn followed_by(&self, next: &Self, gap: Gap) -> Self {
+        let mut both = self.clone();
+        for (i, (own, class)) in next.0.iter().enumerate() {
+            let gap = if i == 0 { (own.0.saturating_add(gap.0), own.1.saturating_add(gap.1)) } else { *own };
+            both.0.push((gap, class.clone()));
+        }
+        both
+    }
+
+    /// Words that follow each other directly become one phrase, which the automaton finds at once.
+    fn joined(self) -> Self {
+        let mut joined: Vec<(Gap, Class)> = Vec::with_capacity(self.0.len());
+        for (gap, class) in self.0 {
+            if gap == (0, 0)
+                && let Some((_, before)) = joined.last_mut()
+                && let (Some(first), Some(second)) = (before.only_phrase(), class.only_phrase())
+                && !first.ends_with('*')
+            {
+                let phrase = format!("{first} {second}");
+                *before = Class { phrases: BTreeSet::from([phrase]), ranges: BTreeSet::new() };
+                continue;
+            }
+            joined.push((gap, class));
+        }
+        Self(joined)
+    }
+}
+
+impl Class {
+    fn only_phrase(&self) -> Option<&str> {
+        (self.phrases.len() == 1 && self.ranges.is_empty()).then(|| self.phrases.first().map(String::as_str))?
+    }
+
+    fn is_empty(&self) -> bool {
+        self.phrases.is_empty() && self.ranges.is_empty()
+    }
+}
+
+struct Parser<'p> {
+    pattern: &'p str,
+    atoms: &'p Atoms,
+}
+
+impl<'p> Parser<'p> {
+    /// Parts at a separator that stands outside of brackets.
+    fn split<'t>(&self, text: &'t str, separator: char) -> Result<Vec<&'t str>, PatternError> {
+        let (mut parts, mut depth, mut start) = (Vec::new(), 0i32, 0);
+        for (at, c) in text.char_indices() {
+            match c {
+                '(' | '<' => depth += 1,
+                ')' | '>' => depth -= 1,
+                // "(up )?in": an optional group may lean on the next word
+                '?' if depth == 0 && separator == ' ' && text[..at].ends_with(')') => {
+                    parts.push(&text[start..=at]);
+                    start = at + 1;
+                }
+                _ if c == separator && depth == 0 => {
+                    parts.push(&text[start..at]);
+                    start = at + c.len_utf8();
+                }
+                _ => {}
+            }
+            if depth < 0 {
+                break;
+            }
+        }
+        if depth != 0 {
+            return Err(PatternError::Unbalanced { pattern: self.pattern.to_owned() });
+        }
+        parts.push(&text[start..]);
+        parts.retain(|part| !part.trim().is_empty());
+        Ok(parts)
+    }
+
+    fn sequence(&self, elements: &[&str], depth: usize) -> Result<Vec<Sequence>, PatternError> {
+        let mut sequences = vec![Sequence::default()];
+        let mut gap: Gap = (0, 0);
+        for element in elements {
+            if *element == "_" {
+                gap = (gap.0 + 1, gap.1 + 1);
+                continue;
+            }
+            if let Some(most) = element.strip_prefix("..") {
+                gap.1 = gap.1.saturating_add(if most.is_empty() { DEFAULT_GAP } else { most.parse().unwrap_or(0) });
+                continue;
+            }
+            let (element, optional) = match element.strip_suffix('?') {
+                Some(inner) => (inner, true),
+                None => (*element, false),
+            };
+            let alternatives = self.element(element, depth)?;
+            let mut longer = if optional { sequences.clone() } else { Vec::new() };
+            for sequence in &sequences {
+                for alternative in &alternatives {
+                    let gap = if sequence.0.is_empty() { (0, 0) } else { gap };
+                    longer.push(sequence.followed_by(alternative, gap));
+                }
+            }
+            if longer.len() > MAX_SEQUENCES {
+                return Err(PatternError::TooMany { pattern: self.pattern.to_owned() });
+            }
+            sequences = longer;
+            gap = (0, 0);
+        }
+        Ok(sequences)
+    }
+
+    /// What one element may be: a class of all its plain phrases, and each wording that has gaps of its own.
+    fn element(&self, element: &str, depth: usize) -> Result<Vec<Sequence>, PatternError> {
+        if let Some(range) = element.strip_prefix('#') {
+            return self.range(element, range).map(|class| vec![Sequence(vec![((0, 0), class)])]);
+        }
+        if let Some(name) = element.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+            let Some(wordings) = self.atoms.get(name) else {
+                return Err(PatternError::UnknownAtom { pattern: self.pattern.to_owned(), name: name.to_owned() });
+            };
+            if depth >= MAX_ATOM_DEPTH {
+                return Err(PatternError::Circle { pattern: self.pattern.to_owned(), name: name.to_owned() });
+            }
+            return self.alternatives(wordings.iter().map(String::as_str), depth + 1);
+        }
+        if let Some(inner) = element.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+            return self.alternatives(self.split(inner, '|')?.into_iter(), depth);
+        }
+        let Some(phrase) = self.phrase(element)? else {
+            return Ok(vec![Sequence::default()]);
+        };
+        Ok(vec![Sequence(vec![((0, 0), Class { phrases: BTreeSet::from([phrase]), ranges: BTreeSet::new() })])])
+    }
+
+    fn alternatives<'t>(
+        &self,
+        wordings: impl Iterator<Item = &'t str>,
+        depth: usize,
+    ) -> Result<Vec<Sequence>, PatternError> {
+        let mut plain = Class::default();
+        let mut all = Vec::new();
+        for wording in wordings {
+            let elements = self.split(wording.trim(), ' ')?;
+            for sequence in self.sequence(&elements, depth)? {
+                let mut joined = sequence.joined();
+                match joined.0.len() {
+                    1 => {
+                        let (_, class) = joined.0.remove(0);
+                        plain.phrases.extend(class.phrases);
+                        plain.ranges.extend(class.ranges);
+                    }
+                    0 => {}
+                    _ => all.push(joined),
+                }
+            }
+        }
+        if !plain.is_empty() {
+            all.push(Sequence(vec![((0, 0), plain)]));
+        }
+        Ok(all)
+    }
+
+    /// `None` for a filler, which vanishes from what is said as well.
+    fn phrase(&self, element: &str) -> Result<Option<String>, PatternError> {
+        let (word, star) = match element.strip_suffix('*') {
+            Some(word) => (word, "*"),
+            None => (element, ""),
+        };
+        let tokens = normalize(word);
+        let text = tokens.text.trim();
+        if text.is_empty() && !word.is_empty() && word.chars().all(char::is_alphabetic) {
+            return Ok(None);
+        }
+        if text.is_empty() || word.contains(['*', '(', ')', '<', '>', '&']) {
+            return Err(PatternError::Empty { pattern: self.pattern.to_owned(), element: element.to_owned() });
+        }
+        Ok(Some(format!("{text}{star}")))
+    }
+
+    fn range(&self, element: &str, range: &str) -> Result<Class, PatternError> {
+        let bad = || PatternError::BadRange { pattern: self.pattern.to_owned(), element: element.to_owned() };
+        let (low, high) = range.split_once('-').ok_or_else(bad)?;
+        let thousandths = |text: &str| text.parse::<f64>().map(|value| (value * 1000.0).round() as i64);
+        let (low, high) = (thousandths(low).map_err(|_| bad())?, thousandths(high).map_err(|_| bad())?);
+        if low > high {
+            return Err(bad());
+        }
+        Ok(Class { phrases: BTreeSet::new(), ranges: BTreeSet::from([(low, high)]) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(pattern: &str) -> Vec<String> {
+        let atoms = Atoms::from([
+            ("pain".to_owned(), vec!["pain*".to_owned(), "hurts".to_owned()]),
+            ("breath".to_owned(), vec!["catch ..2 breath".to_owned(), "breathe".to_owned()]),
+        ]);
+        let sequences = parse(pattern, &atoms).unwrap();
+        let class = |class: &Class| class.phrases.iter().cloned().collect::<Vec<_>>().join("/");
+        let mut all: Vec<String> = sequences
+            .iter()
+            .map(|s| s.0.iter().map(|((low, high), c)| format!("{low}-{high} {}", class(c))).collect::<Vec<_>>().join(", "))
+            .collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn words_that_follow_each_other_are_one_phrase() {
+        assert_eq!(written("stress test"), ["0-0 stress test"]);
+        assert_eq!(written("can't breathe"), ["0-0 can not breathe"]);
+    }
+
+    #[test]
+    fn gaps_options_and_either_order() {
+        assert_eq!(written("chest & <pain>"), ["0-0 chest, 0-5 hurts/pain*", "0-0 hurts/pain*, 0-5 chest"]);
+        assert_eq!(written("a ..2 b"), ["0-0 a, 0-2 b"]);
+        assert_eq!(written("a _ b"), ["0-0 a, 1-1 b"]);
+        assert_eq!(written("a b? c"), ["0-0 a b c", "0-0 a c"]);
+        assert_eq!(written("can't <breath>"), ["0-0 can not breathe", "0-0 can not catch, 0-2 breath"]);
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_told() {
+        let no_atoms = Atoms::new();
+        for (pattern, part) in [
+            ("(a|b", "do not close"),
+            ("<nothing> a", "no atom"),
+            ("#9", "number range"),
+            ("a & b & c", "more than one"),
+            ("...", "holds no word"),
+        ] {
+            let error = parse(pattern, &no_atoms).unwrap_err().to_string();
+            assert!(error.contains(part), "{pattern}: {error}");
+        }
+    }
+}
