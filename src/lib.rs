@@ -26,8 +26,26 @@ pub mod pipeline;
 /// Models on disk: list, verify, load, promote.
 pub mod registry;
 
+/// What happened, as series and log lines.
+pub mod telemetry;
+
+/// Consume, step, commit.
+pub mod stream;
+
+/// Tell people.
+pub mod delivery;
+
+/// Metrics and health.
+pub mod http;
+
+/// Settings.
+pub mod config;
+
 /// Outcomes and labels → what a judge is worth.
 pub mod evaluation;
+
+/// Calls that were made up for the demo.
+pub mod simulation;
 
 /// The commands.
 pub mod cli;

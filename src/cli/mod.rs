@@ -2,11 +2,20 @@
 //!
 //! Exit codes: 0 ok, 1 failure, 2 usage, 3 a check or gate failed, 4 a dependency cannot be reached.
 
+mod bench;
+mod config;
 mod data;
+mod deliver;
+mod demo;
 mod evaluate;
+mod explain;
 mod models;
+mod replay;
 mod score;
+mod serve;
+mod topics;
 mod train;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,9 +57,17 @@ impl Output {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
+    Serve(serve::Args),
+    Watch(watch::Args),
+    Replay(replay::Args),
+    Topics(topics::Args),
+    Config(config::Args),
     Score(score::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    Bench(bench::Args),
+    Explain(explain::Args),
     Models(models::Args),
 }
 
@@ -76,9 +93,17 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let common = Common { models: cli.models, output: cli.output };
     let result = match cli.command {
+        Command::Demo(args) => demo::run(args, &common),
+        Command::Bench(args) => bench::run(args, &common),
+        Command::Serve(args) => serve::run(args, &common),
+        Command::Watch(args) => watch::run(args, &common),
+        Command::Replay(args) => replay::run(args, &common),
+        Command::Topics(args) => topics::run(args, &common),
+        Command::Config(args) => config::run(args, &common),
         Command::Score(args) => score::run(args, &common),
         Command::Train(args) => train::run(args, &common),
         Command::Evaluate(args) => evaluate::run(args, &common),
+        Command::Explain(args) => explain::run(args, &common),
         Command::Models(args) => models::run(args, &common),
     };
     match result {

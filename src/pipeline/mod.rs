@@ -282,5 +282,5 @@ impl Pipeline {
 }
 
 /// Urgency below which a finding of tier emergency does not make an emergency of the call.
-const MIN_EMERGENCY_URGENCY: f32 = 0.4;
+const MIN_EMERGENCY_URGENCY: f32 = 0.5;
 const LOW_CONFIDENCE: f32 = 0.5;

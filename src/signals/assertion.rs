@@ -113,7 +113,14 @@ impl Scope<'_> {
         let first = usize::from(found.first);
         for cue in self.matches.iter().filter(|m| Some(m.concept) == self.cues.negation) {
             let last = usize::from(cue.last);
-            if last >= first || tokens[last].clause != clause || self.belongs_to_a_finding(cue) {
+            if self.belongs_to_a_finding(cue) {
+                continue;
+            }
+            // "I have not been short of breath": it stands in a gap of the finding's own words
+            if cue.first > found.first && cue.last < found.last && !found.covers(cue.first) {
+                return true;
+            }
+            if last >= first || tokens[last].clause != clause {
                 continue;
             }
             let gap = first - last - 1;
@@ -142,8 +149,8 @@ impl Scope<'_> {
     /// "can't breathe": the negation is a part of the finding and opens no scope.
     fn belongs_to_a_finding(&self, cue: &Match) -> bool {
         self.matches.iter().any(|m| {
-            m.first <= cue.first
-                && cue.last <= m.last
+            m.covers(cue.first)
+                && m.covers(cue.last)
                 && matches!(self.lexicon.concept(m.concept).kind, Kind::Finding { .. } | Kind::Symptom | Kind::Fact { .. })
         })
     }

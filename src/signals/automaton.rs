@@ -46,6 +46,15 @@ pub struct Match {
     pub strength: f32,
     pub first: u16,
     pub last: u16,
+    /// Tokens from the first on that its own phrases cover; the others stand in gaps. Beyond 64 all count as gaps.
+    covered: u64,
+    rule: u32,
+}
+
+impl Match {
+    pub fn covers(&self, token: u16) -> bool {
+        (self.first..=self.last).contains(&token) && u64::from(token - self.first) < 64 && self.covered >> (token - self.first) & 1 == 1
+    }
 }
 
 /// Matches of one sequence in one text; more of the same carry no further knowledge.
@@ -62,6 +71,8 @@ struct Rule {
     concept: ConceptId,
     force: Force,
     steps: Box<[Step]>,
+    /// Index of the pattern as written.
+    written: u32,
 }
 
 #[derive(Default)]
@@ -74,6 +85,8 @@ pub struct Automaton {
     rules: Vec<Rule>,
     /// By concept.
     reach: Vec<Reach>,
+    /// Patterns as written, for those who ask what matched.
+    written: Vec<String>,
     /// By class: the rules to look at when it was hit.
     anchored: Vec<Box<[u32]>>,
 }
@@ -90,6 +103,7 @@ pub struct Builder {
     classes: HashMap<Class, u32>,
     rules: Vec<Rule>,
     reach: Vec<Reach>,
+    written: Vec<String>,
 }
 
 impl Builder {
@@ -104,10 +118,12 @@ impl Builder {
         self.reach.push(reach);
         for (patterns, force) in [(says, Force::Says), (hints, Force::Hints), (not, Force::Cancels)] {
             for written in patterns {
+                let place = self.written.len() as u32;
+                self.written.push(written.clone());
                 for sequence in pattern::parse(written, atoms)? {
                     let steps = sequence.0.into_iter().map(|(gap, class)| Step { gap, class: self.class(class) });
                     let steps = steps.collect();
-                    self.rules.push(Rule { concept, force, steps });
+                    self.rules.push(Rule { concept, force, steps, written: place });
                 }
             }
         }
@@ -158,6 +174,7 @@ impl Builder {
             ranges,
             rules: self.rules,
             reach: self.reach,
+            written: self.written,
             anchored: anchored.into_iter().map(Vec::into_boxed_slice).collect(),
         }
     }
@@ -233,7 +250,7 @@ impl Automaton {
             let mut cancelled = Vec::new();
             for class in &hits.seen {
                 for rule in &self.anchored[*class as usize] {
-                    self.complete(&self.rules[*rule as usize], tokens, hits, &mut found, &mut cancelled);
+                    self.complete(*rule, tokens, hits, &mut found, &mut cancelled);
                 }
             }
             found.retain(|m: &Match| !cancelled.iter().any(|c: &Match| c.concept == m.concept && self.meets(tokens, c, m)));
@@ -243,6 +260,11 @@ impl Automaton {
             found.dedup_by(|a, b| a.concept == b.concept && a.last == b.last);
             found
         })
+    }
+
+    /// The pattern that matched, as it is written in the lexicon.
+    pub fn written(&self, found: &Match) -> &str {
+        &self.written[self.rules[found.rule as usize].written as usize]
     }
 
     /// Whether a cancelling match takes this one back.
@@ -287,12 +309,13 @@ impl Automaton {
 
     fn complete(
         &self,
-        rule: &Rule,
+        at: u32,
         tokens: &Tokens,
         hits: &Hits,
         found: &mut Vec<Match>,
         cancelled: &mut Vec<Match>,
     ) {
+        let rule = &self.rules[at as usize];
         if rule.steps.iter().any(|step| hits.head[step.class as usize] == NONE) {
             return;
         }
@@ -305,22 +328,37 @@ impl Automaton {
             if into.len() - before >= MAX_MATCHES {
                 return;
             }
-            if let Some(last) = follow(&rule.steps[1..], last, tokens, hits)
+            let from = Reached { last, covered: span(first, first, last) };
+            if let Some(Reached { last, covered }) = follow(&rule.steps[1..], first, from, hits)
                 && (token(first).stretch == token(last).stretch
                     || (whole && token(first).sentence == token(last).sentence))
             {
-                into.push(Match { concept: rule.concept, strength, first, last });
+                into.push(Match { concept: rule.concept, strength, first, last, covered, rule: at });
             }
         }
     }
 }
 
-/// The last token of the shortest way through the remaining steps.
-fn follow(steps: &[Step], from: u16, tokens: &Tokens, hits: &Hits) -> Option<u16> {
+/// How far a sequence has come.
+#[derive(Clone, Copy)]
+struct Reached {
+    last: u16,
+    covered: u64,
+}
+
+/// Tokens from `from` to `to` as bits, counted from `first`.
+fn span(first: u16, from: u16, to: u16) -> u64 {
+    (from..=to).map(|token| token - first).filter(|bit| *bit < 64).fold(0, |bits, bit| bits | 1 << bit)
+}
+
+/// The shortest way through the remaining steps.
+fn follow(steps: &[Step], first: u16, from: Reached, hits: &Hits) -> Option<Reached> {
     let Some((step, rest)) = steps.split_first() else { return Some(from) };
-    let (least, most) = (from + 1 + u16::from(step.gap.0), from + 1 + u16::from(step.gap.1));
+    let (least, most) = (from.last + 1 + u16::from(step.gap.0), from.last + 1 + u16::from(step.gap.1));
     hits.of(step.class)
-        .filter(|(first, _)| (least..=most).contains(first))
-        .filter_map(|(_, last)| follow(rest, last, tokens, hits))
-        .min()
+        .filter(|(start, _)| (least..=most).contains(start))
+        .filter_map(|(start, last)| {
+            follow(rest, first, Reached { last, covered: from.covered | span(first, start, last) }, hits)
+        })
+        .min_by_key(|reached| reached.last)
 }

@@ -101,6 +101,17 @@ pub struct FactMention {
     pub clause: u16,
 }
 
+/// One match and the pattern that made it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Matched {
+    pub concept: String,
+    /// Of findings and symptoms.
+    pub status: Option<Status>,
+    pub strength: f32,
+    pub words: String,
+    pub pattern: String,
+}
+
 /// What an answer says by its first words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -200,6 +211,22 @@ impl Reader {
             words: tokens.tokens.len() as u16,
             age: age(&tokens),
         }
+    }
+
+    /// What matched where, for those who write the lexicon: concept, status, words, pattern.
+    pub fn matched(&self, text: &str) -> Vec<Matched> {
+        let tokens = normalize(text);
+        let matches = self.lexicon.automaton.matches(&tokens);
+        let scope = Scope { lexicon: &self.lexicon, cues: &self.cues, tokens: &tokens, matches: &matches };
+        let row = |found: &Match| Matched {
+            concept: self.lexicon.concept(found.concept).id.clone(),
+            status: matches!(self.lexicon.concept(found.concept).kind, Kind::Finding { .. } | Kind::Symptom)
+                .then(|| scope.of(found).status),
+            strength: found.strength,
+            words: (found.first..=found.last).map(|at| tokens.word(usize::from(at))).collect::<Vec<_>>().join(" "),
+            pattern: self.lexicon.automaton.written(found).to_owned(),
+        };
+        matches.iter().map(row).collect()
     }
 
     pub fn agent(&self, text: &str) -> AgentTurn {

@@ -1,0 +1,51 @@
+//! `callward config`: what is configured, and whether it makes sense.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{Common, Failure, gate, serve};
+use crate::config::{Config, DEFAULT};
+
+/// Check or show the configuration; no socket is opened.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  callward config check --config callward.toml\n  callward config show --defaults")]
+pub struct Args {
+    #[command(subcommand)]
+    command: ConfigCommand,
+    #[arg(long, global = true, env = "CALLWARD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Everything that `serve` would refuse, the model included; exit code 3 where something is wrong.
+    Check,
+    /// The effective configuration.
+    Show {
+        /// The file of defaults with its comments instead.
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// The keys with their types, as a JSON example of all defaults.
+    Schema,
+}
+
+pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
+    match args.command {
+        ConfigCommand::Check => {
+            let config = Config::load(args.config.as_deref()).map_err(gate)?;
+            serve::pipeline(&config, common)?;
+            println!("the configuration makes sense and its model holds");
+        }
+        ConfigCommand::Show { defaults: true } => print!("{DEFAULT}"),
+        ConfigCommand::Show { defaults: false } => {
+            print!("{}", Config::load(args.config.as_deref()).map_err(gate)?.to_toml());
+        }
+        ConfigCommand::Schema => {
+            let config = Config::load(None).map_err(gate)?;
+            println!("{}", serde_json::to_string_pretty(&config)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `callward explain`: why a call was judged as it was, or what the lexicon reads in a sentence.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Common, Failure, data};
+use crate::alert::Settings;
+use crate::pipeline::outcomes_of;
+use crate::risk::explain;
+use crate::signals::{Lexicon, Reader, Source};
+
+/// Why a call was judged as it was: events, findings, decisions, and exact contributions at the moment of highest risk.
+///
+/// With --say, what the lexicon reads in one sentence, and the patterns that matched.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  callward explain call-17 --calls calls.ndjson\n  \
+    callward explain --say \"my chest has been tight since breakfast\"\n  \
+    callward explain --say \"…\" --lexicon models/lexicon")]
+pub struct Args {
+    /// The call.
+    #[arg(required_unless_present = "say")]
+    call: Option<String>,
+    /// The file that holds it.
+    #[arg(long, value_name = "FILE", required_unless_present = "say")]
+    calls: Option<PathBuf>,
+    /// A sentence of a caller in place of a call.
+    #[arg(long, value_name = "TEXT", conflicts_with = "call")]
+    say: Vec<String>,
+    /// Read with the lexicon of this folder in place of the model's.
+    #[arg(long, value_name = "FOLDER", requires = "say")]
+    lexicon: Option<PathBuf>,
+    #[arg(long = "model", value_name = "VERSION")]
+    version: Option<String>,
+}
+
+/// Contributions that are shown.
+const SHOWN: usize = 12;
+
+pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
+    if !args.say.is_empty() {
+        let lexicon = match &args.lexicon {
+            Some(folder) => Arc::new(Lexicon::compile(&Source::read(folder)?)?),
+            None => common.version(args.version.as_deref())?.lexicon,
+        };
+        let reader = Reader::new(lexicon);
+        for text in &args.say {
+            println!("{text}");
+            for m in reader.matched(text) {
+                let status = m.status.map_or("", |status| status.as_str());
+                println!("  {:40} {status:13} {:.2} {:?} by {:?}", m.concept, m.strength, m.words, m.pattern);
+            }
+        }
+        return Ok(());
+    }
+    let version = common.version(args.version.as_deref())?;
+    let pipeline = version.pipeline(Settings::default())?;
+    let (path, id) = (args.calls.unwrap_or_default(), args.call.unwrap_or_default());
+    let (calls, _) = data::read_calls(&path)?;
+    let Some(events) = calls.into_iter().find(|events| events[0].call_id.as_str() == id) else {
+        return Err(anyhow::anyhow!("{} holds no call {id}", path.display()).into());
+    };
+    let outcomes = outcomes_of(&pipeline, &events);
+    for outcome in outcomes.iter().filter(|outcome| outcome.has_line()) {
+        let line = outcome.score(pipeline.lexicon(), pipeline.model_label());
+        println!("{}", serde_json::to_string(&line)?);
+    }
+    let highest = outcomes.iter().max_by(|a, b| a.need.unwrap_or(0.0).total_cmp(&b.need.unwrap_or(0.0)));
+    if let Some((features, moved)) = highest.and_then(|outcome| outcome.features.as_ref()) {
+        let model = pipeline.model();
+        for (name, stage, values) in
+            [("need", &model.need, &features.need[..]), ("risk", &model.risk, &moved[..])]
+        {
+            let (base, all) = explain(stage, values);
+            println!("{name}: {base:+.2} with every feature at its mean, and");
+            for c in all.iter().take(SHOWN) {
+                println!("  {:+.2} {} = {:.2}", c.logit, c.feature, c.value);
+            }
+        }
+    }
+    Ok(())
+}

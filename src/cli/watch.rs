@@ -1,0 +1,160 @@
+//! `callward watch`: alerts as a clinical lead reads them, and as the demo prints them.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::{Common, Failure};
+use crate::alert::{Alert, Level, State};
+use crate::config::Config;
+
+/// Show alerts as they come: level, time into the call, the words, what was not done, the least that should happen.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  callward watch --brokers kafka:9092\n  callward watch --from-beginning --all\n  \
+    callward watch --output json | jq .call_id")]
+pub struct Args {
+    #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[arg(long, value_name = "HOST:PORT")]
+    brokers: Option<String>,
+    /// Also what pages nobody: level watch, and alerts that were cleared.
+    #[arg(long)]
+    all: bool,
+    /// Begin with the oldest alert that is kept rather than with the next.
+    #[arg(long)]
+    from_beginning: bool,
+    /// End after this many alerts.
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+}
+
+pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
+    let mut config = Config::load(args.config.as_deref())?;
+    if let Some(brokers) = args.brokers {
+        config.kafka.brokers = brokers;
+    }
+    let from = if args.from_beginning { Offset::Beginning } else { Offset::End };
+    let consumer = alerts_consumer(&config, from)?;
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut shown = 0;
+    while args.count.is_none_or(|count| shown < count) {
+        let Some(message) = consumer.poll(Duration::from_millis(500)) else { continue };
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => {
+                eprintln!("callward: Kafka: {error}");
+                continue;
+            }
+        };
+        let payload = message.payload().unwrap_or_default();
+        let Ok(alert) = serde_json::from_slice::<Alert>(payload) else { continue };
+        if !args.all && !alert.is_page() {
+            continue;
+        }
+        shown += 1;
+        let mut out = std::io::stdout().lock();
+        if common.output.is_json() {
+            out.write_all(payload)?;
+            out.write_all(b"\n")?;
+        } else {
+            writeln!(out, "{}\n", card(&alert, color))?;
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// Reads all partitions of the alerts without a group: every viewer sees every alert.
+pub fn alerts_consumer(config: &Config, from: Offset) -> Result<BaseConsumer, Failure> {
+    let unreachable = |error: rdkafka::error::KafkaError| Failure {
+        code: 4,
+        error: anyhow::anyhow!("Kafka at {} does not answer: {error}", config.kafka.brokers),
+    };
+    let consumer: BaseConsumer = config
+        .kafka
+        .client()?
+        .set("group.id", "callward-watch")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "20")
+        .create()?;
+    let topic = &config.topics.alerts;
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).map_err(unreachable)?;
+    let mut list = TopicPartitionList::new();
+    for partition in metadata.topics().iter().flat_map(|found| found.partitions()) {
+        list.add_partition_offset(topic, partition.id(), from)?;
+    }
+    if list.count() == 0 {
+        return Err(Failure { code: 4, error: anyhow::anyhow!("{topic} is missing: run callward topics create") });
+    }
+    consumer.assign(&list)?;
+    Ok(consumer)
+}
+
+/// An alert in a few lines.
+pub fn card(alert: &Alert, color: bool) -> String {
+    let (paint, mark) = match alert.level {
+        Level::Emergency => ("\x1b[1;37;41m", "▲ EMERGENCY"),
+        Level::Alert => ("\x1b[1;30;43m", "● ALERT"),
+        Level::Watch => ("\x1b[36m", "○ watch"),
+    };
+    let (paint, plain, bold, dim) = if color { (paint, "\x1b[0m", "\x1b[1m", "\x1b[2m") } else { ("", "", "", "") };
+    let what = match alert.state {
+        State::Raised => "",
+        State::Worsened => " · worse",
+        State::Cleared => " · cleared",
+        State::EndedUnescalated => " · the call has ENDED",
+        State::ContactLost => " · CONTACT LOST",
+        State::HandoverUnconfirmed => " · hand-over never confirmed",
+    };
+    let place: Vec<&str> = [&alert.queue, &alert.site].into_iter().flatten().map(String::as_str).collect();
+    let ring = alert.callback_ref.as_deref().map(|handle| format!("  ring back {handle}")).unwrap_or_default();
+    let mut text = format!(
+        "{paint} {mark}{what} {plain} {bold}{}{plain} into the call  {}  {dim}{}{ring}  risk {:.2}{plain}",
+        clock(alert.call_seconds),
+        alert.call_id,
+        place.join(", "),
+        alert.risk
+    );
+    let mut last = "";
+    for said in &alert.said {
+        let name = said.finding.replace('_', " ");
+        match said.quote.as_deref() {
+            Some(quote) if quote == last => text.push_str(&format!(", {name}")),
+            Some(quote) => {
+                let answer = said.answer_to.map(|_| " (answering a question)").unwrap_or_default();
+                text.push_str(&format!(
+                    "\n  said      {bold}“{quote}”{plain}{answer} {dim}{}{plain} {name}",
+                    clock(said.call_seconds)
+                ));
+                last = quote;
+            }
+            None => text.push_str(&format!("\n  said      {name} {dim}{}{plain}", clock(said.call_seconds))),
+        }
+    }
+    if !alert.not_done.is_empty() {
+        let done: Vec<&str> = alert.not_done.iter().map(|not| not.text.as_str()).collect();
+        text.push_str(&format!("\n  not done  {}", done.join("; ")));
+    }
+    if !alert.against.is_empty() {
+        let against: Vec<String> =
+            alert.against.iter().map(|a| format!("{} {}", a.finding.replace('_', " "), a.status.replace('_', " "))).collect();
+        text.push_str(&format!("\n  {dim}against   {}{plain}", against.join(", ")));
+    }
+    if alert.state != State::Cleared {
+        text.push_str(&format!("\n  {bold}now       {}{plain}", alert.minimum.text));
+    }
+    if alert.trust == "low" {
+        text.push_str(&format!("\n  {dim}trust     low: {}{plain}", alert.trust_reasons.join(", ")));
+    }
+    text
+}
+
+fn clock(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    format!("{:02}:{:02}", seconds / 60, seconds % 60)
+}

@@ -1,0 +1,158 @@
+//! All settings in one value: defaults compiled in, then a file, then the environment, then flags. Only this module
+//! reads the environment; each section belongs to the module that uses it.
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use serde::{Deserialize, Serialize};
+
+use crate::alert::Quotes;
+use crate::call::Bounds;
+use crate::delivery::WebhookSettings;
+use crate::http::HttpSettings;
+use crate::record::Limits;
+use crate::stream::{DeadLetterSettings, KafkaSettings, StreamSettings, TopicSettings};
+use crate::telemetry::LogSettings;
+
+/// The defaults with their comments.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub kafka: KafkaSettings,
+    pub topics: TopicSettings,
+    pub stream: StreamSettings,
+    pub model: ModelSettings,
+    pub alerts: AlertSettings,
+    pub policy: crate::alert::Settings,
+    pub limits: Limits,
+    pub bounds: Bounds,
+    pub dead_letter: DeadLetterSettings,
+    pub http: HttpSettings,
+    pub webhook: WebhookSettings,
+    pub log: LogSettings,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSettings {
+    pub folder: PathBuf,
+    pub version: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertSettings {
+    pub quotes: Quotes,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {error}")]
+    Read { path: String, error: std::io::Error },
+    #[error("{0}")]
+    Wrong(Box<figment::Error>),
+    #[error("{section}.{key}: {problem}")]
+    Senseless { section: &'static str, key: &'static str, problem: String },
+}
+
+impl Config {
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut layers = Figment::from(Toml::string(DEFAULT));
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| ConfigError::Read { path: path.display().to_string(), error })?;
+            layers = layers.merge(Toml::string(&text));
+        }
+        let section = |key: &figment::value::UncasedStr| key.as_str().contains("__");
+        layers = layers.merge(Env::prefixed("CALLWARD_").filter(section).split("__"));
+        let config: Self = layers.extract().map_err(|error| ConfigError::Wrong(Box::new(error)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What types alone cannot tell.
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |section, key, problem: String| Err(ConfigError::Senseless { section, key, problem });
+        let stream = &self.stream;
+        if stream.transaction_timeout_ms >= stream.session_timeout_ms {
+            return wrong(
+                "stream",
+                "transaction_timeout_ms",
+                format!(
+                    "{} must be below session_timeout_ms ({}), or a successor starts while the transaction lives",
+                    stream.transaction_timeout_ms, stream.session_timeout_ms
+                ),
+            );
+        }
+        if stream.transaction_timeout_ms < 4_000 {
+            return wrong(
+                "stream",
+                "transaction_timeout_ms",
+                format!("{} is below 4000, which a request may take", stream.transaction_timeout_ms),
+            );
+        }
+        if stream.commit_interval_ms == 0 || stream.commit_interval_ms > 2_000 {
+            return wrong("stream", "commit_interval_ms", format!("{} is not in 1 to 2000", stream.commit_interval_ms));
+        }
+        if self.kafka.static_membership && self.kafka.instance.is_empty() {
+            return wrong("kafka", "instance", "static membership needs a name that survives a restart".into());
+        }
+        if self.limits.max_event_bytes < 1_024 || self.limits.max_text_chars < 100 {
+            return wrong("limits", "max_event_bytes", "below 1024 bytes or 100 characters no call can be judged".into());
+        }
+        crate::alert::Policy::new(self.policy, crate::risk::Thresholds { watch: 0.25, alert: 0.5 })
+            .map(drop)
+            .or_else(|error| wrong("policy", "", error.to_string()))
+    }
+
+    /// The effective configuration as TOML. Secrets stand in files and never in here.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("settings are plain data")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_defaults_is_what_the_types_say() {
+        let config = Config::load(None).unwrap();
+        let types = Config {
+            kafka: KafkaSettings::default(),
+            topics: TopicSettings::default(),
+            stream: StreamSettings::default(),
+            model: ModelSettings::default(),
+            alerts: AlertSettings::default(),
+            policy: crate::alert::Settings::default(),
+            limits: Limits::default(),
+            bounds: Bounds::default(),
+            dead_letter: DeadLetterSettings::default(),
+            http: HttpSettings::default(),
+            webhook: WebhookSettings::default(),
+            log: LogSettings::default(),
+        };
+        assert_eq!(config, types);
+    }
+
+    #[test]
+    fn a_slip_names_the_key() {
+        let folder = std::env::temp_dir().join(format!("callward-config-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("callward.toml");
+        for (text, part) in [
+            ("[kafka]\nbroker = \"a:1\"", "broker"),
+            ("[stream]\nworkers = \"two\"", "workers"),
+            ("[stream]\ntransaction_timeout_ms = 9000", "session_timeout_ms"),
+            ("[policy]\nclear_share = 1.5", "clear_share"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = Config::load(Some(&file)).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,17 @@
+//! Consume, step, commit: the live driver of the pipeline, on Kafka.
+//!
+//! State, alerts, scores, dead letters and offsets of a worker commit in one transaction, so that readers of committed
+//! records see each event's effect exactly once. Nothing durable is local: state is read back from the changelog.
+
+mod dead_letter;
+mod partition;
+mod restore;
+mod settings;
+pub mod topics;
+mod worker;
+
+pub use partition::{Incoming, Output, Partition};
+pub use settings::{
+    DeadLetterSettings, KafkaSettings, Payload, SecretError, SecurityProtocol, StartAt, StreamSettings, TopicSettings,
+};
+pub use worker::{Plan, Trouble, run};

@@ -1,0 +1,237 @@
+//! One partition's calls: the unit of work and of ownership. Pure: records and times in, outputs out.
+//!
+//! The clock of a partition is the wall clock where everything in the log was read, else the time of the last record
+//! read: after an outage the backlog is judged as it came in, and silence is not taken for what merely was not read
+//! yet. A call's own time goes on from its last event as fast as that clock.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::call::SnapshotError;
+use crate::pipeline::{Outcome, Pipeline, Watched};
+use crate::record::{CallId, Event, Limits, Reason, Reject, Slip, decode};
+
+/// A record of `calls.events`.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'r> {
+    pub offset: i64,
+    pub key: Option<&'r [u8]>,
+    pub payload: &'r [u8],
+    /// The record's own time, in milliseconds since 1970: when it reached Kafka.
+    pub heard_at: i64,
+}
+
+/// What follows from a record or from time.
+#[derive(Debug)]
+pub enum Output<'o> {
+    Judged(&'o Outcome),
+    Refused(&'o Reject),
+    Slipped(Slip),
+    /// Its effect was in the restored state already.
+    AlreadyApplied,
+    Panicked,
+}
+
+/// A call and what the stream must remember beside it.
+#[derive(Clone, Debug)]
+struct Held {
+    watched: Watched,
+    /// Offset of the last record applied.
+    last_offset: i64,
+    /// When its last record reached Kafka.
+    heard_at: i64,
+    /// Wall time of the earliest entry in the queue of deadlines.
+    queued: i64,
+    /// Event time of the last deadline that the clock stepped.
+    stepped_to: i64,
+}
+
+/// Layout of a value of the changelog: `[1][last_offset i64 LE][heard_at i64 LE][Watched]`.
+const STATE_FORMAT: u8 = 1;
+const STATE_HEADER: usize = 17;
+
+#[derive(Debug, Default)]
+pub struct Partition {
+    calls: HashMap<CallId, Held>,
+    /// Deadlines by wall time; an entry may be older than what its call wants now.
+    queue: BinaryHeap<Reverse<(i64, CallId)>>,
+    /// Calls whose state the changelog does not hold yet.
+    dirty: HashSet<CallId>,
+    /// Time of the last record read.
+    last_record: i64,
+    /// Everything in the log was read.
+    at_end: bool,
+    active: usize,
+}
+
+impl Partition {
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Calls that have not ended.
+    pub fn active(&self) -> usize {
+        self.active
+    }
+
+    /// Everything in the log was read.
+    pub fn reached_end(&mut self) {
+        self.at_end = true;
+    }
+
+    /// Takes in a value of the changelog.
+    pub fn restore(&mut self, key: &[u8], value: Option<&[u8]>, pipeline: &Pipeline) -> Result<(), SnapshotError> {
+        let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
+        let id = std::str::from_utf8(key).ok().and_then(CallId::new).ok_or_else(|| damaged("its key is no call id"))?;
+        let Some(value) = value else {
+            self.remove(&id);
+            return Ok(());
+        };
+        let header = value.get(..STATE_HEADER).ok_or_else(|| damaged("it is too short"))?;
+        if header[0] > STATE_FORMAT {
+            return Err(SnapshotError::Newer { found: header[0] });
+        }
+        let number = |at: usize| i64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
+        let watched = Watched::from_bytes(id.clone(), &value[STATE_HEADER..], pipeline.reader())?;
+        self.put(id, Held { watched, last_offset: number(1), heard_at: number(9), queued: i64::MAX, stepped_to: i64::MIN });
+        Ok(())
+    }
+
+    /// Offset of the last record whose effect any call holds.
+    pub fn highest_offset(&self) -> Option<i64> {
+        self.calls.values().map(|held| held.last_offset).max()
+    }
+
+    /// Takes in one record.
+    pub fn take(
+        &mut self,
+        pipeline: &Pipeline,
+        limits: &Limits,
+        record: &Incoming<'_>,
+        mut out: impl FnMut(Output<'_>),
+    ) {
+        self.at_end = false;
+        self.last_record = self.last_record.max(record.heard_at);
+        let decoded = match decode(record.payload, record.key, limits) {
+            Ok(decoded) => decoded,
+            Err(reject) => return out(Output::Refused(&reject)),
+        };
+        decoded.slips.iter().for_each(|slip| out(Output::Slipped(*slip)));
+        self.step(pipeline, &decoded.event, record, out);
+    }
+
+    fn step(&mut self, pipeline: &Pipeline, event: &Event, record: &Incoming<'_>, mut out: impl FnMut(Output<'_>)) {
+        let id = &event.call_id;
+        let before = self.calls.get(id);
+        if before.is_some_and(|held| held.last_offset >= record.offset) {
+            return out(Output::AlreadyApplied);
+        }
+        // The step works on a copy: a panic leaves the call as it was.
+        let mut watched = before.map_or_else(|| Watched::new(id.clone()), |held| held.watched.clone());
+        let came_late = before.is_some_and(|held| held.stepped_to > event.at.millis());
+        let stepped_to = before.map_or(i64::MIN, |held| held.stepped_to);
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            pipeline.step(&mut watched, event, |outcome| outcomes.push(outcome));
+        }));
+        if stepped.is_err() {
+            out(Output::Panicked);
+            let reject = Reject::new(Reason::Internal, None, "judging this event panicked: report it with its offset");
+            return out(Output::Refused(&reject));
+        }
+        for outcome in &mut outcomes {
+            outcome.came_late = came_late;
+            out(Output::Judged(outcome));
+        }
+        let held =
+            Held { watched, last_offset: record.offset, heard_at: record.heard_at, queued: i64::MAX, stepped_to };
+        self.put(id.clone(), held);
+        self.dirty.insert(id.clone());
+    }
+
+    /// Steps every deadline that is due by the clock of the partition. `now` is the wall clock.
+    pub fn tick(&mut self, pipeline: &Pipeline, now: i64, mut out: impl FnMut(Output<'_>)) {
+        let clock = if self.at_end { now } else { self.last_record };
+        while let Some(Reverse((due, _))) = self.queue.peek()
+            && *due <= clock
+        {
+            let Some(Reverse((_, id))) = self.queue.pop() else { return };
+            let Some(mut held) = self.take_out(&id) else { continue };
+            held.queued = i64::MAX;
+            if wall_due(&held).is_none_or(|due| due > clock) {
+                // It had gone on since: its next deadline is queued instead.
+                self.put(id, held);
+                continue;
+            }
+            let Some(last) = held.watched.call.last_at else { continue };
+            let reached = last.plus_millis((clock - held.heard_at).max(0));
+            let (mut over, mut stepped_to) = (false, held.stepped_to);
+            pipeline.tick(&mut held.watched, reached, |outcome| {
+                over |= outcome.over;
+                stepped_to = stepped_to.max(outcome.at.millis());
+                out(Output::Judged(&outcome));
+            });
+            held.stepped_to = stepped_to;
+            self.dirty.insert(id.clone());
+            if !over {
+                self.put(id, held);
+            }
+        }
+    }
+
+    /// Wall time at which the next deadline may be due.
+    pub fn next_due(&self) -> Option<i64> {
+        self.queue.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// What the changelog must learn: the last state of each call that changed, `None` where the call is gone.
+    pub fn drain(&mut self, pipeline: &Pipeline, mut out: impl FnMut(&CallId, Option<Vec<u8>>)) {
+        let mut changed: Vec<CallId> = self.dirty.drain().collect();
+        changed.sort_unstable();
+        for id in changed {
+            let value = self.calls.get(&id).map(|held| {
+                let mut bytes = Vec::with_capacity(512);
+                bytes.push(STATE_FORMAT);
+                bytes.extend_from_slice(&held.last_offset.to_le_bytes());
+                bytes.extend_from_slice(&held.heard_at.to_le_bytes());
+                bytes.extend_from_slice(&held.watched.to_bytes(pipeline.reader()));
+                bytes
+            });
+            out(&id, value);
+        }
+    }
+
+    fn put(&mut self, id: CallId, mut held: Held) {
+        if let Some(due) = wall_due(&held) {
+            let queued = self.calls.get(&id).map_or(i64::MAX, |old| old.queued);
+            if due < queued {
+                self.queue.push(Reverse((due, id.clone())));
+                held.queued = due;
+            } else {
+                held.queued = queued;
+            }
+        }
+        self.active += usize::from(held.watched.call.ended.is_none());
+        if let Some(old) = self.calls.insert(id, held) {
+            self.active -= usize::from(old.watched.call.ended.is_none());
+        }
+    }
+
+    fn take_out(&mut self, id: &CallId) -> Option<Held> {
+        let held = self.calls.remove(id)?;
+        self.active -= usize::from(held.watched.call.ended.is_none());
+        Some(held)
+    }
+
+    fn remove(&mut self, id: &CallId) {
+        self.take_out(id);
+    }
+}
+
+/// When the next deadline of a call falls due by the clock of the partition.
+fn wall_due(held: &Held) -> Option<i64> {
+    let (due, _) = held.watched.due()?;
+    let last = held.watched.call.last_at?;
+    Some(held.heard_at + (due.millis() - last.millis()).max(0))
+}

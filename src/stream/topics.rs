@@ -1,0 +1,160 @@
+//! The topics with the settings that they need, and whether a cluster has them so.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::settings::{KafkaSettings, TopicSettings};
+
+/// A topic as it should be.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub name: String,
+    /// As many partitions as the events have.
+    pub follows_events: bool,
+    pub config: Vec<(&'static str, String)>,
+    pub why: &'static str,
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+/// All topics that `serve` reads and writes. An input of up to 12 MB can be dead-lettered with its bytes.
+pub fn wanted(topics: &TopicSettings) -> Vec<Wanted> {
+    let delete = |days: u64| vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (days * DAY_MS).to_string())];
+    let topic = |name: &str, config, why| Wanted { name: name.to_owned(), follows_events: true, config, why };
+    vec![
+        topic(&topics.events, delete(3), "calls as they happen"),
+        topic(
+            &topics.state,
+            vec![
+                ("cleanup.policy", "compact".into()),
+                ("segment.bytes", (32 << 20).to_string()),
+                ("segment.ms", "300000".into()),
+                ("min.cleanable.dirty.ratio", "0.1".into()),
+                ("max.compaction.lag.ms", "1800000".into()),
+                ("delete.retention.ms", "600000".into()),
+            ],
+            "state of open calls: small segments, or restoring reads millions of dead records",
+        ),
+        topic(&topics.scores, delete(7), "a score an event"),
+        topic(&topics.alerts, delete(30), "alerts"),
+        topic(
+            &topics.dead_letter,
+            [delete(14), vec![("max.message.bytes", (16 << 20).to_string())]].concat(),
+            "refused records with their bytes",
+        ),
+    ]
+}
+
+/// What is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub topic: String,
+    pub problem: String,
+    /// A worker must not run so.
+    pub fatal: bool,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+#[derive(Debug, thiserror::Error)]
+pub enum TopicsError {
+    #[error(transparent)]
+    Secret(#[from] super::settings::SecretError),
+    #[error("Kafka at {brokers} does not answer: {error}")]
+    Unreachable { brokers: String, error: rdkafka::error::KafkaError },
+    #[error("cannot create {topic}: {code}")]
+    Create { topic: String, code: RDKafkaErrorCode },
+}
+
+/// Creates what is missing; what exists is left alone. Returns the names of the new ones.
+pub async fn create(
+    kafka: &KafkaSettings,
+    topics: &TopicSettings,
+    partitions: i32,
+    replication: i32,
+) -> Result<Vec<String>, TopicsError> {
+    let admin: AdminClient<DefaultClientContext> = kafka.client()?.create().map_err(|e| unreachable(kafka, e))?;
+    let wanted = wanted(topics);
+    let new: Vec<NewTopic<'_>> = wanted
+        .iter()
+        .map(|topic| {
+            let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication));
+            let new = topic.config.iter().fold(new, |new, (key, value)| new.set(key, value));
+            if replication >= 3 { new.set("min.insync.replicas", "2") } else { new }
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+    let results = admin.create_topics(&new, &options).await.map_err(|e| unreachable(kafka, e))?;
+    let mut made = Vec::new();
+    for result in results {
+        match result {
+            Ok(name) => made.push(name),
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(TopicsError::Create { topic, code }),
+        }
+    }
+    Ok(made)
+}
+
+/// Compares a cluster with what is wanted.
+pub async fn check(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<Finding>, TopicsError> {
+    let partitions = partitions(kafka, topics)?;
+    let mut findings = Vec::new();
+    let events = partitions.iter().find(|(name, _)| *name == topics.events).and_then(|(_, count)| *count);
+    let wanted = wanted(topics);
+    for topic in &wanted {
+        let count = partitions.iter().find(|(name, _)| *name == topic.name).and_then(|(_, count)| *count);
+        let mut add = |problem: String, fatal| findings.push(Finding { topic: topic.name.clone(), problem, fatal });
+        match (count, events) {
+            (None, _) => add("is missing: run callward topics create".into(), true),
+            (Some(count), Some(events)) if topic.follows_events && count != events && topic.name != topics.dead_letter => {
+                add(format!("has {count} partitions, {} has {events}: they must be equal", topics.events), true);
+            }
+            _ => {}
+        }
+    }
+    if findings.iter().any(|finding| finding.fatal) {
+        return Ok(findings);
+    }
+    let admin: AdminClient<DefaultClientContext> = kafka.client()?.create().map_err(|e| unreachable(kafka, e))?;
+    let specifiers: Vec<ResourceSpecifier<'_>> = wanted.iter().map(|t| ResourceSpecifier::Topic(&t.name)).collect();
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let described = admin.describe_configs(&specifiers, &options).await.map_err(|e| unreachable(kafka, e))?;
+    for (topic, described) in wanted.iter().zip(described) {
+        // Without the right to read settings there is nothing to compare.
+        let Ok(resource) = described else { continue };
+        for (key, value) in &topic.config {
+            let found = resource.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
+            if found != *value {
+                let problem = format!("{key} is {found}, {value} is advised ({})", topic.why);
+                findings.push(Finding { topic: topic.name.clone(), problem, fatal: *key == "cleanup.policy" });
+            }
+        }
+    }
+    Ok(findings)
+}
+
+/// Partitions of each topic; `None` where it is missing.
+pub fn partitions(
+    kafka: &KafkaSettings,
+    topics: &TopicSettings,
+) -> Result<Vec<(String, Option<i32>)>, TopicsError> {
+    let consumer: BaseConsumer = kafka.client()?.create().map_err(|e| unreachable(kafka, e))?;
+    wanted(topics)
+        .into_iter()
+        .map(|topic| {
+            let metadata = consumer.fetch_metadata(Some(&topic.name), TIMEOUT).map_err(|e| unreachable(kafka, e))?;
+            let found = metadata.topics().iter().find(|found| found.name() == topic.name && found.error().is_none());
+            let count = found.map(|found| found.partitions().len() as i32).filter(|count| *count > 0);
+            Ok((topic.name, count))
+        })
+        .collect()
+}
+
+fn unreachable(kafka: &KafkaSettings, error: rdkafka::error::KafkaError) -> TopicsError {
+    TopicsError::Unreachable { brokers: kafka.brokers.clone(), error }
+}

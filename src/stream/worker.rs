@@ -1,0 +1,677 @@
+//! One worker: a thread that is one member of the group, with the state of its partitions.
+//!
+//! ```text
+//! poll ─► take (judge, collect outputs) ─► … ─► commit: outputs, changed states and offsets in one transaction
+//!   └── rebalance, inside poll: commit or abort what is open, drop what goes, restore what comes
+//! ```
+//! Whatever leaves a transaction unclear ends in the same way: the clients are made anew, the state is read back, and
+//! the broker tells what was committed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, Message as _};
+use tracing::{error, info, warn};
+
+use super::dead_letter;
+use super::partition::{Incoming, Output, Partition};
+use super::restore::{Restore, RestoreError};
+use super::settings::{DeadLetterSettings, KafkaSettings, StreamSettings, TopicSettings};
+use crate::alert::Level;
+use crate::pipeline::{Outcome, Pipeline};
+use crate::record::Limits;
+use crate::telemetry::{Heartbeat, Metrics, wall_millis};
+
+/// What a worker is made with.
+#[derive(Clone)]
+pub struct Plan {
+    pub kafka: KafkaSettings,
+    pub topics: TopicSettings,
+    pub stream: StreamSettings,
+    pub limits: Limits,
+    pub dead_letter: DeadLetterSettings,
+    pub pipeline: Arc<Pipeline>,
+    pub metrics: Arc<Metrics>,
+    pub heartbeat: Arc<Heartbeat>,
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Errors named for what must be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The clients' state is unclear: make them anew and read the state back.
+    #[error("{0}")]
+    Rebuild(String),
+    /// Nothing sensible is left to do here.
+    #[error("{0}")]
+    Stop(String),
+}
+
+impl From<KafkaError> for Trouble {
+    fn from(error: KafkaError) -> Self {
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::SaslAuthenticationFailed,
+            ) => Self::Stop(format!("Kafka refuses us: {error}; check user and ACLs")),
+            _ => Self::Rebuild(error.to_string()),
+        }
+    }
+}
+
+impl From<RestoreError> for Trouble {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Kafka(error) => error.into(),
+            RestoreError::Undecided { .. } => Self::Rebuild(error.to_string()),
+            _ => Self::Stop(error.to_string()),
+        }
+    }
+}
+
+/// Spacing of commits under storms of alerts.
+const ALERT_PATIENCE: Duration = Duration::from_millis(2);
+const POLL_IDLE: Duration = Duration::from_millis(50);
+const POLL_OPEN: Duration = Duration::from_millis(1);
+const QUEUE_FULL_PATIENCE: Duration = Duration::from_secs(10);
+const STATISTICS_MS: &str = "5000";
+
+/// Runs until it is told to stop; rebuilds its clients as often as needed.
+pub fn run(plan: &Plan, number: usize) -> Result<(), Trouble> {
+    let mut pause = Duration::from_millis(100);
+    while !plan.stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        match Worker::start(plan, number).and_then(|worker| worker.work()) {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Stop(reason)) => return Err(Trouble::Stop(reason)),
+            Err(Trouble::Rebuild(reason)) => {
+                plan.metrics.count("rebuilds_total", &[]);
+                warn!(worker = number, reason, "clients are made anew");
+                if began.elapsed() > Duration::from_secs(60) {
+                    pause = Duration::from_millis(100);
+                }
+                plan.heartbeat.polled();
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Worker<'p> {
+    plan: &'p Plan,
+    number: usize,
+    consumer: BaseConsumer<Assignment>,
+}
+
+impl<'p> Worker<'p> {
+    fn start(plan: &'p Plan, number: usize) -> Result<Self, Trouble> {
+        let transactional_id = format!("{}.{}.{number}", plan.kafka.group, plan.kafka.instance);
+        let client = plan.kafka.client().map_err(|e| Trouble::Stop(e.to_string()))?;
+        let producer: ThreadedProducer<DefaultProducerContext> = producer_config(plan, &client, &transactional_id)
+            .create()
+            .map_err(|e| Trouble::Stop(format!("producer: {e}")))?;
+        // Before joining the group: it can take a second, and calls wait for a member.
+        producer.init_transactions(Duration::from_secs(30))?;
+        let engine = Engine {
+            plan: plan.clone(),
+            number,
+            producer,
+            owned: BTreeMap::new(),
+            open: None,
+            trouble: None,
+            metadata: format!("v1;owner={transactional_id};model={}", plan.pipeline.model_label()),
+        };
+        let context = Assignment { engine: Mutex::new(engine), ends: Mutex::new(BTreeMap::new()), metrics: plan.metrics.clone(), topic: plan.topics.events.clone() };
+        let consumer: BaseConsumer<Assignment> = consumer_config(plan, &client, number)
+            .create_with_context(context)
+            .map_err(|e| Trouble::Stop(format!("consumer: {e}")))?;
+        consumer.subscribe(&[&plan.topics.events])?;
+        Ok(Self { plan, number, consumer })
+    }
+
+    fn work(self) -> Result<(), Trouble> {
+        self.plan.heartbeat.worker_ready(true);
+        let worked = self.poll_until_stop();
+        self.plan.heartbeat.worker_ready(false);
+        let closed = worked.and_then(|()| {
+            info!(worker = self.number, "stopping: committing what is open and leaving the group");
+            self.engine().commit(&self.consumer)
+        });
+        if closed.is_err() {
+            self.engine().abort();
+        }
+        self.engine().forget_all();
+        // Closing runs the revoke callback; nothing is open any more.
+        self.consumer.unsubscribe();
+        closed
+    }
+
+    fn poll_until_stop(&self) -> Result<(), Trouble> {
+        let mut last_poll = Instant::now();
+        let mut last_look = Instant::now();
+        while !self.plan.stop.load(Ordering::Relaxed) {
+            let patience = if self.engine().open.is_some() { POLL_OPEN } else { POLL_IDLE };
+            let polled = self.consumer.poll(patience);
+            self.plan.heartbeat.polled();
+            self.plan.metrics.observe("poll_gap_seconds", &[], last_poll.elapsed().as_secs_f64());
+            last_poll = Instant::now();
+            let mut engine = self.engine();
+            if let Some(trouble) = engine.trouble.take() {
+                return Err(trouble);
+            }
+            let quiet = polled.is_none();
+            match polled {
+                Some(Ok(message)) => engine.take(&message)?,
+                Some(Err(error)) => engine.consumer_error(error)?,
+                None => {}
+            }
+            engine.tick()?;
+            if engine.should_commit(quiet) {
+                engine.commit(&self.consumer)?;
+            }
+            if last_look.elapsed() > Duration::from_secs(1) {
+                last_look = Instant::now();
+                engine.look_around(&self.consumer.context().ends.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+        Ok(())
+    }
+
+    fn engine(&self) -> std::sync::MutexGuard<'_, Engine> {
+        self.consumer.context().engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn producer_config(plan: &Plan, client: &ClientConfig, transactional_id: &str) -> ClientConfig {
+    let mut config = client.clone();
+    config
+        .set("transactional.id", transactional_id)
+        .set("transaction.timeout.ms", plan.stream.transaction_timeout_ms.to_string())
+        .set("request.timeout.ms", "3000")
+        .set("socket.timeout.ms", "4000")
+        .set("retry.backoff.ms", "20")
+        .set("retry.backoff.max.ms", "500")
+        .set("linger.ms", "2")
+        .set("compression.type", "lz4")
+        .set("message.max.bytes", (16 << 20).to_string())
+        .set("queue.buffering.max.kbytes", "131072")
+        .set("delivery.report.only.error", "true");
+    config
+}
+
+fn consumer_config(plan: &Plan, client: &ClientConfig, number: usize) -> ClientConfig {
+    let mut config = client.clone();
+    config
+        .set("group.id", &plan.kafka.group)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", plan.stream.session_timeout_ms.to_string())
+        .set("heartbeat.interval.ms", (plan.stream.session_timeout_ms / 6).clamp(500, 3000).to_string())
+        .set("max.poll.interval.ms", plan.stream.session_timeout_ms.max(30_000).to_string())
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("isolation.level", "read_committed")
+        // Out of range means that records were lost: be loud. The start position is always explicit.
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", plan.stream.fetch_wait_ms.to_string())
+        .set("fetch.queue.backoff.ms", "20")
+        .set("queued.min.messages", "20000")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("check.crcs", "true")
+        .set("statistics.interval.ms", STATISTICS_MS);
+    if plan.kafka.static_membership {
+        config.set("group.instance.id", format!("{}-{number}", plan.kafka.instance));
+    }
+    config
+}
+
+/// The rebalance callback and what it works on. It runs inside poll, on the worker's thread, while nobody holds the lock.
+struct Assignment {
+    engine: Mutex<Engine>,
+    /// Last decided offset of each partition, from the client's statistics.
+    ends: Mutex<BTreeMap<i32, i64>>,
+    metrics: Arc<Metrics>,
+    topic: String,
+}
+
+impl ClientContext for Assignment {
+    fn stats(&self, statistics: Statistics) {
+        let up = statistics.brokers.values().filter(|broker| broker.state == "UP" && broker.nodeid >= 0).count();
+        self.metrics.set("kafka_brokers_connected", &[], up as f64);
+        let Some(topic) = statistics.topics.get(&self.topic) else { return };
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        for (number, partition) in topic.partitions.iter().filter(|(number, _)| **number >= 0) {
+            ends.insert(*number, partition.ls_offset.max(partition.hi_offset));
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Brokers that come and go are the client's business; it reconnects.
+        warn!(%error, reason, "Kafka client");
+    }
+}
+
+impl ConsumerContext for Assignment {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbers: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let done = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => engine.assign(consumer, &numbers),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => engine.revoke(consumer, &numbers),
+            other => Err(Trouble::Rebuild(format!("rebalance failed: {other:?}"))),
+        };
+        if let Err(trouble) = done {
+            engine.trouble = Some(trouble);
+        }
+    }
+}
+
+/// A partition that this worker holds.
+struct Owned {
+    partition: Partition,
+    /// Offset of the next record to read.
+    next: i64,
+    /// Something of it stands in the open transaction.
+    touched: bool,
+    last_record: i64,
+}
+
+struct Transaction {
+    began: Instant,
+    records: usize,
+    /// When the first alert of it was raised.
+    alert: Option<Instant>,
+    /// Priority and event time of its alerts.
+    alerts: Vec<(Level, i64)>,
+}
+
+struct Engine {
+    plan: Plan,
+    number: usize,
+    producer: ThreadedProducer<DefaultProducerContext>,
+    owned: BTreeMap<i32, Owned>,
+    open: Option<Transaction>,
+    trouble: Option<Trouble>,
+    metadata: String,
+}
+
+impl Engine {
+    fn assign(&mut self, consumer: &BaseConsumer<Assignment>, numbers: &[i32]) -> Result<(), Trouble> {
+        self.plan.metrics.count("rebalances_total", &["assign"]);
+        let mut list = TopicPartitionList::new();
+        if !numbers.is_empty() {
+            let began = Instant::now();
+            self.plan.metrics.set("restore_in_progress", &[], 1.0);
+            let restore = Restore {
+                consumer,
+                kafka: &self.plan.kafka,
+                topics: &self.plan.topics,
+                pipeline: &self.plan.pipeline,
+                start: self.plan.stream.start,
+            };
+            let restored = restore.run(numbers);
+            self.plan.metrics.set("restore_in_progress", &[], 0.0);
+            let mut records = 0;
+            for (number, restored) in restored? {
+                records += restored.records;
+                list.add_partition_offset(&self.plan.topics.events, number, Offset::Offset(restored.next))?;
+                if let Some(offset) = restored.partition.highest_offset().filter(|offset| *offset >= restored.next) {
+                    warn!(partition = number, offset, next = restored.next, "state is ahead of the committed offset");
+                }
+                self.owned.insert(number, Owned {
+                    partition: restored.partition,
+                    next: restored.next,
+                    touched: true,
+                    last_record: 0,
+                });
+            }
+            self.plan.metrics.add("restored_records_total", &[], records as f64);
+            self.plan.metrics.observe("restore_duration_seconds", &[], began.elapsed().as_secs_f64());
+            let calls: usize = self.owned.values().map(|owned| owned.partition.calls()).sum();
+            info!(worker = self.number, partitions = ?numbers, records, calls, took_ms = began.elapsed().as_millis() as u64, "assigned");
+        }
+        consumer.incremental_assign(&list)?;
+        if !numbers.is_empty() {
+            // The claim: who holds it now stands in the commit's metadata before the first output for it.
+            self.begin()?;
+        }
+        Ok(())
+    }
+
+    fn revoke(&mut self, consumer: &BaseConsumer<Assignment>, numbers: &[i32]) -> Result<(), Trouble> {
+        let lost = consumer.assignment_lost();
+        self.plan.metrics.count("rebalances_total", &[if lost { "lost" } else { "revoke" }]);
+        let settled = if lost { Ok(()) } else { self.commit(consumer) };
+        if lost || settled.is_err() {
+            self.abort();
+        }
+        for number in numbers {
+            self.owned.remove(number);
+            self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
+        }
+        let mut list = TopicPartitionList::new();
+        numbers.iter().for_each(|number| drop(list.add_partition(&self.plan.topics.events, *number)));
+        consumer.incremental_unassign(&list)?;
+        info!(worker = self.number, partitions = ?numbers, lost, "revoked");
+        if lost && !self.owned.is_empty() {
+            // What is kept was touched by the aborted transaction.
+            return Err(Trouble::Rebuild("the assignment was lost with a transaction open".into()));
+        }
+        settled
+    }
+
+    fn consumer_error(&mut self, error: KafkaError) -> Result<(), Trouble> {
+        match &error {
+            KafkaError::PartitionEOF(number) => {
+                if let Some(owned) = self.owned.get_mut(number) {
+                    owned.partition.reached_end();
+                }
+                Ok(())
+            }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.plan.metrics.count("kafka_errors_total", &["offset_out_of_range"]);
+                Err(Trouble::Stop(format!(
+                    "{}: the committed offset is no longer in the log, so records were lost: {error}",
+                    self.plan.topics.events
+                )))
+            }
+            KafkaError::MessageConsumptionFatal(_) => Err(error.into()),
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed,
+            ) => Err(error.into()),
+            _ => {
+                self.plan.metrics.count("kafka_errors_total", &["consume"]);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Trouble> {
+        if self.open.is_none() {
+            self.producer.begin_transaction()?;
+            self.open =
+                Some(Transaction { began: Instant::now(), records: 0, alert: None, alerts: Vec::new() });
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), Trouble> {
+        let number = message.partition();
+        if !self.owned.contains_key(&number) {
+            return Ok(());
+        }
+        self.begin()?;
+        let payload = message.payload().unwrap_or_default();
+        self.plan.metrics.count("records_consumed_total", &[message.topic()]);
+        self.plan.metrics.add("bytes_consumed_total", &[message.topic()], payload.len() as f64);
+        let record = Incoming {
+            offset: message.offset(),
+            key: message.key(),
+            payload,
+            heard_at: message.timestamp().to_millis().unwrap_or_else(wall_millis),
+        };
+        let Self { plan, owned, producer, open, number: worker, .. } = self;
+        let Some(owned) = owned.get_mut(&number) else { return Ok(()) };
+        let transaction = open.as_mut().expect("just begun");
+        let mut outputs = Outputs { plan, producer, transaction, partition: number, failed: None };
+        let began = Instant::now();
+        owned.partition.take(&plan.pipeline, &plan.limits, &record, |output| match output {
+            Output::Refused(reject) => {
+                outputs.count("records_rejected_total", reject.reason.as_str());
+                outputs.dead_letter(message, payload, dead_letter::headers(message, reject, *worker));
+            }
+            other => outputs.took(other),
+        });
+        plan.metrics.observe("step_duration_seconds", &[], began.elapsed().as_secs_f64());
+        let failed = outputs.failed.take();
+        transaction.records += 1;
+        owned.next = message.offset() + 1;
+        owned.touched = true;
+        owned.last_record = record.heard_at;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Deadlines that fell due in silence.
+    fn tick(&mut self) -> Result<(), Trouble> {
+        let now = wall_millis();
+        let due: Vec<i32> = self
+            .owned
+            .iter()
+            .filter(|(_, owned)| owned.partition.next_due().is_some_and(|due| due <= now))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in due {
+            self.begin()?;
+            let Self { plan, owned, producer, open, .. } = self;
+            let Some(owned) = owned.get_mut(&number) else { continue };
+            let transaction = open.as_mut().expect("just begun");
+            let mut outputs = Outputs { plan, producer, transaction, partition: number, failed: None };
+            owned.partition.tick(&plan.pipeline, now, |output| outputs.took(output));
+            // With offsets in every transaction, one that only time caused is fenced like the others.
+            owned.touched = true;
+            outputs.failed.take().map_or(Ok(()), Err)?;
+        }
+        Ok(())
+    }
+
+    fn should_commit(&self, quiet: bool) -> bool {
+        let Some(transaction) = &self.open else { return false };
+        transaction.alert.is_some_and(|since| quiet || since.elapsed() >= ALERT_PATIENCE)
+            || transaction.began.elapsed() >= Duration::from_millis(self.plan.stream.commit_interval_ms)
+            || transaction.records >= self.plan.stream.commit_records
+    }
+
+    fn commit(&mut self, consumer: &BaseConsumer<Assignment>) -> Result<(), Trouble> {
+        let Some(mut transaction) = self.open.take() else { return Ok(()) };
+        let began = Instant::now();
+        let committed = self.try_commit(consumer, &mut transaction);
+        let result = match &committed {
+            Ok(()) => "ok",
+            Err(_) => "failed",
+        };
+        self.plan.metrics.count("commits_total", &[result]);
+        if committed.is_err() {
+            self.plan.metrics.count("kafka_errors_total", &["transaction"]);
+            // Unclear or refused: either way the state is read back.
+            drop(self.producer.abort_transaction(Duration::from_secs(5)));
+            return committed;
+        }
+        self.plan.metrics.observe("commit_duration_seconds", &[], began.elapsed().as_secs_f64());
+        let now = wall_millis();
+        for (level, at) in transaction.alerts {
+            let latency = (now - at).max(0) as f64 / 1000.0;
+            self.plan.metrics.observe("alert_latency_seconds", &[level.priority()], latency);
+        }
+        self.owned.values_mut().for_each(|owned| owned.touched = false);
+        Ok(())
+    }
+
+    fn try_commit(
+        &mut self,
+        consumer: &BaseConsumer<Assignment>,
+        transaction: &mut Transaction,
+    ) -> Result<(), Trouble> {
+        let deadline = Instant::now() + Duration::from_millis(self.plan.stream.transaction_timeout_ms);
+        let mut list = TopicPartitionList::new();
+        let Self { plan, owned, producer, metadata, .. } = self;
+        for (number, owned) in owned.iter_mut().filter(|(_, owned)| owned.touched) {
+            let mut outputs = Outputs { plan, producer, transaction, partition: *number, failed: None };
+            owned.partition.drain(&plan.pipeline, |id, value| {
+                outputs.send(&plan.topics.state, id.as_str().as_bytes(), value.as_deref(), None);
+            });
+            outputs.failed.take().map_or(Ok(()), Err)?;
+            list.add_partition_offset(&plan.topics.events, *number, Offset::Offset(owned.next))?;
+        }
+        for element in list.elements_for_topic(&plan.topics.events) {
+            drop(element);
+        }
+        set_metadata(&mut list, metadata);
+        // The crate's own flush sleeps in steps of 100 ms while anything is in flight: wait for that here.
+        while producer.in_flight_count() > 0 {
+            if Instant::now() > deadline {
+                return Err(Trouble::Rebuild("outputs were not delivered within the transaction's time".into()));
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        if list.count() > 0 {
+            let group = consumer
+                .group_metadata()
+                .ok_or_else(|| Trouble::Rebuild("this worker is no member of its group".into()))?;
+            retry(deadline, || producer.send_offsets_to_transaction(&list, &group, Duration::from_secs(5)))?;
+        }
+        retry(deadline, || producer.commit_transaction(Duration::from_secs(5)))
+    }
+
+    fn abort(&mut self) {
+        if self.open.take().is_some() {
+            self.plan.metrics.count("commits_total", &["aborted"]);
+            if let Err(error) = self.producer.abort_transaction(Duration::from_secs(5)) {
+                error!(%error, "abort failed: the broker will end the transaction");
+            }
+        }
+    }
+
+    fn forget_all(&mut self) {
+        for number in self.owned.keys() {
+            self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
+        }
+        self.owned.clear();
+    }
+
+    fn look_around(&self, ends: &BTreeMap<i32, i64>) {
+        let metrics = &self.plan.metrics;
+        let topic = self.plan.topics.events.as_str();
+        let now = wall_millis();
+        let (mut calls, mut active) = (0, 0);
+        for (number, owned) in &self.owned {
+            calls += owned.partition.calls();
+            active += owned.partition.active();
+            let lag = ends.get(number).map_or(0, |end| (end - owned.next).max(0));
+            let number = number.to_string();
+            let labels = [topic, number.as_str()];
+            metrics.set("consumer_lag_records", &labels, lag as f64);
+            let behind = if lag > 0 { (now - owned.last_record).max(0) as f64 / 1000.0 } else { 0.0 };
+            metrics.set("consumer_lag_seconds", &labels, behind);
+            metrics.set("watermark_timestamp_seconds", &labels, owned.last_record as f64 / 1000.0);
+        }
+        metrics.set("assigned_partitions", &[topic], self.owned.len() as f64);
+        metrics.set("active_calls", &[], active as f64);
+        metrics.set("state_entries", &[], calls as f64);
+    }
+}
+
+/// Every commit tells who made it.
+fn set_metadata(list: &mut TopicPartitionList, metadata: &str) {
+    let places: Vec<(String, i32)> =
+        list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+    for (topic, partition) in places {
+        if let Some(mut element) = list.find_partition(&topic, partition) {
+            element.set_metadata(metadata);
+        }
+    }
+}
+
+/// Repeats what the client says may be repeated, until the deadline.
+fn retry(deadline: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), Trouble> {
+    loop {
+        match call() {
+            Ok(()) => return Ok(()),
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Sends what follows from one partition to the same partition of the other topics.
+struct Outputs<'o> {
+    plan: &'o Plan,
+    producer: &'o ThreadedProducer<DefaultProducerContext>,
+    transaction: &'o mut Transaction,
+    partition: i32,
+    failed: Option<Trouble>,
+}
+
+impl Outputs<'_> {
+    fn count(&self, name: &'static str, label: &str) {
+        self.plan.metrics.count(name, &[label]);
+    }
+
+    fn took(&mut self, output: Output<'_>) {
+        match output {
+            Output::Judged(outcome) => self.judged(outcome),
+            Output::Slipped(slip) => self.count("field_slips_total", slip.as_str()),
+            Output::AlreadyApplied => self.plan.metrics.count("records_already_applied_total", &[]),
+            Output::Panicked => {
+                self.plan.metrics.count("panics_total", &[]);
+                error!(partition = self.partition, "judging an event panicked: it goes to the dead-letter topic");
+            }
+            Output::Refused(_) => {}
+        }
+    }
+
+    fn judged(&mut self, outcome: &Outcome) {
+        self.plan.metrics.observed(outcome, wall_millis());
+        if let Some(alert) = &outcome.alert {
+            self.transaction.alert.get_or_insert_with(Instant::now);
+            self.transaction.alerts.push((alert.level, outcome.at.millis()));
+            let value = serde_json::to_vec(alert).expect("an alert is plain data");
+            let headers = OwnedHeaders::new()
+                .insert(Header { key: "alert_id", value: Some(alert.alert_id.0.as_str()) })
+                .insert(Header { key: "model_version", value: Some(self.plan.pipeline.model_label()) })
+                .insert(Header { key: "schema_version", value: Some("1") });
+            self.send(&self.plan.topics.alerts, alert.call_id.as_bytes(), Some(&value), Some(headers));
+        }
+        let told = outcome.alert.is_some() || !outcome.applied.changes.is_empty();
+        if outcome.has_line() && (self.plan.stream.every_score || told) {
+            let pipeline = &self.plan.pipeline;
+            let score = outcome.score(pipeline.lexicon(), pipeline.model_label());
+            let value = serde_json::to_vec(&score).expect("a score is plain data");
+            self.send(&self.plan.topics.scores, outcome.call_id.as_str().as_bytes(), Some(&value), None);
+        }
+    }
+
+    fn dead_letter(&mut self, message: &BorrowedMessage<'_>, payload: &[u8], headers: OwnedHeaders) {
+        let value = dead_letter::value(payload, self.plan.dead_letter.payload);
+        self.send(&self.plan.topics.dead_letter, message.key().unwrap_or_default(), Some(&value), Some(headers));
+    }
+
+    /// A full queue is back-pressure, not an error: wait for it.
+    fn send(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>, headers: Option<OwnedHeaders>) {
+        if self.failed.is_some() {
+            return;
+        }
+        let deadline = Instant::now() + QUEUE_FULL_PATIENCE;
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(self.partition).key(key);
+        record.payload = value;
+        record.headers = headers;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) if Instant::now() < deadline => {
+                    record = again;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err((error, _)) => {
+                    self.plan.metrics.count("kafka_errors_total", &["produce"]);
+                    self.failed = Some(error.into());
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What happened, as series and as log lines: read from outcomes, never counted in the middle of judgement.
+
+mod logging;
+mod metrics;
+
+pub use logging::{LogFormat, Settings as LogSettings, init};
+pub use metrics::{Heartbeat, Metrics, SERIES, Series, wall_millis};
