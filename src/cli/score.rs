@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::{Common, Failure};
-use crate::alert::Settings;
+use crate::config::Config;
 use crate::pipeline::{Outcome, Pipeline, Replay};
 use crate::record::{Limits, decode};
 
@@ -27,11 +27,15 @@ pub struct Args {
     /// Judge with this version of the model.
     #[arg(long = "model", value_name = "VERSION")]
     version: Option<String>,
+    /// Policy, limits and quotes of this configuration in place of the defaults.
+    #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
+    let config = Config::load(args.config.as_deref())?;
     let version = common.version(args.version.as_deref())?;
-    let pipeline = version.pipeline(Settings::default())?;
+    let pipeline = version.pipeline(config.policy)?.with_bounds(config.bounds).with_quotes(config.alerts.quotes);
     let input: Box<dyn BufRead> = if args.file.as_os_str() == "-" {
         Box::new(io::stdin().lock())
     } else {
@@ -39,7 +43,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         Box::new(BufReader::with_capacity(1 << 20, file))
     };
     let mut output = BufWriter::with_capacity(1 << 20, io::stdout().lock());
-    let summary = score(&pipeline, input, &mut output, args.alerts_only)?;
+    let summary = score(&pipeline, &config.limits, input, &mut output, args.alerts_only)?;
     output.flush()?;
     eprintln!("{summary}");
     Ok(())
@@ -64,6 +68,7 @@ impl std::fmt::Display for Summary {
 /// Reads to the end, then lets the silence after it pass.
 fn score(
     pipeline: &Pipeline,
+    limits: &Limits,
     mut input: impl BufRead,
     output: &mut impl Write,
     alerts_only: bool,
@@ -82,7 +87,7 @@ fn score(
         if bytes.is_empty() {
             continue;
         }
-        match decode(bytes, None, &Limits::default()) {
+        match decode(bytes, None, limits) {
             Ok(decoded) => {
                 summary.events += 1;
                 replay.step(&decoded.event, |outcome| {

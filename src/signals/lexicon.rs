@@ -137,7 +137,7 @@ pub enum LexiconError {
     Pattern { group: String, id: String, error: PatternError },
     #[error("{group}: {id}: stands twice")]
     Twice { group: String, id: String },
-    #[error("{group}: {id}: `when` names {name:?}, which is no finding, symptom or fact")]
+    #[error("{group}: {id}: `when` names {name:?}, which is no finding, symptom or fact, or attaches a fact of the patient to a symptom")]
     UnknownName { group: String, id: String, name: String },
     #[error("{group}: {id}: a finding needs `needed`")]
     NoTier { group: String, id: String },
@@ -521,7 +521,9 @@ impl Lexicon {
             match (self.concept(id).kind, fact) {
                 (Kind::Finding { .. } | Kind::Symptom, None) => Ok(Known::Present(id)),
                 (Kind::Finding { .. } | Kind::Symptom, Some(fact)) => {
-                    self.fact(fact).map(|bit| Known::With(id, bit)).ok_or_else(unknown)
+                    // Only facts of a symptom can be attached to one; those of the patient stand by themselves.
+                    let bit = self.fact(fact).filter(|bit| *bit < ATTRIBUTE_BITS);
+                    bit.map(|bit| Known::With(id, bit)).ok_or_else(unknown)
                 }
                 (Kind::Fact { bit, .. }, None) => Ok(Known::Fact(bit)),
                 _ => Err(unknown()),

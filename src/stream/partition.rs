@@ -133,6 +133,8 @@ impl Partition {
         let stepped_to = before.map_or(i64::MIN, |held| held.stepped_to);
         let mut outcomes: Vec<Outcome> = Vec::new();
         let stepped = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(feature = "fail-points")]
+            assert!(!id.as_str().starts_with("fail-point-panic"), "a fail point was reached");
             pipeline.step(&mut watched, event, |outcome| outcomes.push(outcome));
         }));
         if stepped.is_err() {

@@ -1,0 +1,7 @@
+//! The tests that meet the program from outside: one binary, a file a subject.
+
+mod architecture;
+mod cli;
+mod demo_calls;
+mod kafka;
+mod restarts;

@@ -1,0 +1,108 @@
+//! Restart is an operation: random splits of the log, redeliveries and restarts from the changelog, against a run that
+//! nothing disturbed.
+
+use std::collections::BTreeMap;
+
+use callward::alert::Settings;
+use callward::pipeline::Pipeline;
+use callward::record::Limits;
+use callward::registry::Version;
+use callward::simulation;
+use callward::stream::{Incoming, Output, Partition};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+struct World<'p> {
+    pipeline: &'p Pipeline,
+    partition: Partition,
+    changelog: BTreeMap<Vec<u8>, Vec<u8>>,
+    said: Vec<String>,
+}
+
+impl<'p> World<'p> {
+    fn new(pipeline: &'p Pipeline) -> Self {
+        Self { pipeline, partition: Partition::default(), changelog: BTreeMap::new(), said: Vec::new() }
+    }
+
+    fn take(&mut self, offset: i64, line: &[u8]) {
+        let key = serde_json::from_slice::<serde_json::Value>(line).unwrap()["call_id"].as_str().unwrap().to_owned();
+        let record = Incoming { offset, key: Some(key.as_bytes()), payload: line, heard_at: 1_000_000 + offset * 50 };
+        let (pipeline, said) = (self.pipeline, &mut self.said);
+        self.partition.take(pipeline, &Limits::default(), &record, |output| tell(pipeline, output, said));
+    }
+
+    fn tick(&mut self, now: i64) {
+        let (pipeline, said) = (self.pipeline, &mut self.said);
+        self.partition.reached_end();
+        self.partition.tick(pipeline, now, |output| tell(pipeline, output, said));
+    }
+
+    fn commit(&mut self) {
+        let changelog = &mut self.changelog;
+        self.partition.drain(self.pipeline, |id, value| {
+            let key = id.as_str().as_bytes().to_vec();
+            match value {
+                Some(value) => drop(changelog.insert(key, value)),
+                None => drop(changelog.remove(&key)),
+            }
+        });
+    }
+
+    fn restart(&mut self) {
+        self.partition = Partition::default();
+        for (key, value) in &self.changelog {
+            self.partition.restore(key, Some(value), self.pipeline).unwrap();
+        }
+    }
+}
+
+fn tell(pipeline: &Pipeline, output: Output<'_>, said: &mut Vec<String>) {
+    if let Output::Judged(outcome) = output
+        && outcome.has_line()
+    {
+        said.push(serde_json::to_string(&outcome.score(pipeline.lexicon(), pipeline.model_label())).unwrap());
+    }
+}
+
+#[test]
+fn restarts_and_redeliveries_change_nothing() {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let lines: Vec<&[u8]> = simulation::CALLS.lines().map(str::as_bytes).collect();
+    let mut plain = World::new(&pipeline);
+    for (offset, line) in lines.iter().enumerate() {
+        plain.take(offset as i64, line);
+    }
+    plain.tick(1_000_000 + 3_600_000 * 4);
+    plain.commit();
+    assert!(plain.changelog.is_empty(), "calls that are over leave nothing behind");
+    assert!(plain.said.iter().any(|line| line.contains("contact_lost")));
+
+    let mut runner = TestRunner::new(Config { cases: 24, ..Config::default() });
+    let breaks = prop::collection::vec((1..lines.len(), 0..12usize), 1..8);
+    runner
+        .run(&breaks, |breaks| {
+            let mut world = World::new(&pipeline);
+            let mut next = 0;
+            let mut places: Vec<(usize, usize)> = breaks;
+            places.sort_unstable();
+            for (at, back) in places {
+                while next < at {
+                    world.take(next as i64, lines[next]);
+                    next += 1;
+                }
+                world.commit();
+                world.restart();
+                // The same records once more, as after a commit whose end nobody heard.
+                for again in next.saturating_sub(back)..next {
+                    world.take(again as i64, lines[again]);
+                }
+            }
+            for (offset, line) in lines.iter().enumerate().skip(next) {
+                world.take(offset as i64, line);
+            }
+            world.tick(1_000_000 + 3_600_000 * 4);
+            prop_assert_eq!(&world.said, &plain.said);
+            Ok(())
+        })
+        .unwrap();
+}
