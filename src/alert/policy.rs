@@ -55,7 +55,7 @@ impl Default for Settings {
             fair_turns_urgent: 2,
             fair_seconds_emergency: 15,
             fair_seconds_urgent: 25,
-            last_chance_share: 0.5,
+            last_chance_share: 0.8,
             floor_evidence: 0.85,
             weak_evidence: 0.7,
             clear_share: 0.6,

@@ -81,8 +81,9 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     };
     runtime.spawn(crate::http::serve(listener, metrics, heartbeat, std::future::pending()));
     let interrupted = stop.clone();
+    let mut told = runtime.block_on(async { super::serve::Signals::new() })?;
     runtime.spawn(async move {
-        super::serve::signal().await;
+        told.wait().await;
         interrupted.store(true, Ordering::Relaxed);
     });
     let worker = std::thread::Builder::new().name("worker-0".into()).spawn(move || stream::run(&plan, 0))?;

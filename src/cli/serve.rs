@@ -76,6 +76,8 @@ fn version(config: &Config, common: &Common) -> Result<Version, Failure> {
 }
 
 async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
+    // First of all: a signal that comes while Kafka is still away must end the process in order.
+    let mut told = Signals::new()?;
     let listener = tokio::net::TcpListener::bind(&config.http.listen)
         .await
         .with_context(|| format!("cannot listen on http.listen {}", config.http.listen))?;
@@ -85,7 +87,17 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
     describe(&metrics, &config, &pipeline);
     let heartbeat = Heartbeat::of(workers as u64);
     let stop = Arc::new(AtomicBool::new(false));
-    check_topics(&config, &metrics).await?;
+    let (http_stop, http_stopped) = tokio::sync::oneshot::channel::<()>();
+    let http = tokio::spawn(crate::http::serve(listener, metrics.clone(), heartbeat.clone(), async {
+        drop(http_stopped.await);
+    }));
+    tokio::select! {
+        checked = check_topics(&config, &metrics, &heartbeat) => checked?,
+        () = told.wait() => {
+            info!("told to stop before Kafka was there");
+            return Ok(());
+        }
+    }
 
     let plan = Plan {
         kafka: config.kafka.clone(),
@@ -102,13 +114,9 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
     let threads: Vec<JoinHandle<Result<(), Trouble>>> =
         (0..workers).map(|number| spawn(plan.clone(), number, ended.clone())).collect::<Result<_, _>>()?;
     let courier = super::deliver::start(&config, metrics.clone(), stop.clone())?;
-    let (http_stop, http_stopped) = tokio::sync::oneshot::channel::<()>();
-    let http = tokio::spawn(crate::http::serve(listener, metrics, heartbeat, async {
-        drop(http_stopped.await);
-    }));
 
     tokio::select! {
-        () = signal() => info!("told to stop"),
+        () = told.wait() => info!("told to stop"),
         _ = any_ended.recv() => warn!("a worker ended"),
     }
     stop.store(true, Ordering::Relaxed);
@@ -131,16 +139,15 @@ fn describe(metrics: &Metrics, config: &Config, pipeline: &Pipeline) {
 }
 
 /// Waits for the cluster, then refuses to run on topics that would lose something.
-async fn check_topics(config: &Config, metrics: &Metrics) -> Result<(), Failure> {
+async fn check_topics(config: &Config, metrics: &Metrics, heartbeat: &Heartbeat) -> Result<(), Failure> {
     let findings = loop {
+        // Waiting is alive, though not ready.
+        heartbeat.polled();
         match topics::check(&config.kafka, &config.topics).await {
             Ok(findings) => break findings,
             Err(error @ topics::TopicsError::Unreachable { .. }) => {
                 warn!(%error, "waiting for Kafka");
-                tokio::select! {
-                    () = signal() => return Err(Failure { code: 4, error: error.into() }),
-                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
-                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
             Err(error) => return Err(error.into()),
         }
@@ -191,14 +198,22 @@ fn drain(threads: Vec<JoinHandle<Result<(), Trouble>>>, patience: Duration) -> R
     result
 }
 
-/// SIGTERM or Ctrl-C.
-pub async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        },
-        Err(_) => drop(tokio::signal::ctrl_c().await),
+/// SIGTERM and Ctrl-C, heard from when this is made.
+pub struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    pub fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    pub async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

@@ -31,7 +31,7 @@ pub struct Recipe {
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { seed: 7, moments: 8, false_pages: 0.06 }
+        Self { seed: 7, moments: 8, false_pages: 0.1 }
     }
 }
 

@@ -66,14 +66,44 @@ pub(super) struct Assertion {
     pub keeps: f32,
 }
 
+/// The cues of one turn, sorted out once.
 pub(super) struct Scope<'t> {
-    pub lexicon: &'t Lexicon,
-    pub cues: &'t Cues,
+    lexicon: &'t Lexicon,
+    cues: &'t Cues,
     pub tokens: &'t Tokens,
-    pub matches: &'t [Match],
+    /// Clauses in which any cue stands.
+    marked: Vec<u16>,
+    /// All cues with the clause of their last token.
+    placed: Vec<(ConceptId, u16, &'t Match)>,
+    /// Negations that are no part of a finding's own words.
+    negations: Vec<&'t Match>,
 }
 
-impl Scope<'_> {
+impl<'t> Scope<'t> {
+    pub fn new(lexicon: &'t Lexicon, cues: &'t Cues, tokens: &'t Tokens, matches: &'t [Match]) -> Self {
+        let mut owned = vec![false; tokens.tokens.len()];
+        let (mut placed, mut negations) = (Vec::new(), Vec::new());
+        for found in matches {
+            match lexicon.concept(found.concept).kind {
+                Kind::Finding { .. } | Kind::Symptom | Kind::Fact { .. } => {
+                    (found.first..=found.last).filter(|at| found.covers(*at)).for_each(|at| owned[usize::from(at)] = true);
+                    // "stable" and "mild" are facts and cues at once
+                    if Some(found.concept) == cues.stable || Some(found.concept) == cues.mild {
+                        placed.push((found.concept, tokens.tokens[usize::from(found.last)].clause, found));
+                    }
+                }
+                Kind::Cue if Some(found.concept) == cues.negation => negations.push(found),
+                Kind::Cue => placed.push((found.concept, tokens.tokens[usize::from(found.last)].clause, found)),
+                Kind::Act => {}
+            }
+        }
+        // "can't breathe": the negation is a part of the finding and opens no scope.
+        negations.retain(|cue| !(owned[usize::from(cue.first)] && owned[usize::from(cue.last)]));
+        let mut marked: Vec<u16> = placed.iter().map(|(_, clause, _)| *clause).collect();
+        marked.dedup();
+        Self { lexicon, cues, tokens, marked, placed, negations }
+    }
+
     pub fn of(&self, found: &Match) -> Assertion {
         let clause = self.clause(found.last);
         let is = |cue: Option<ConceptId>| self.cue_in_clause(cue, clause, found);
@@ -111,11 +141,8 @@ impl Scope<'_> {
         let tokens = &self.tokens.tokens;
         let clause = self.clause(found.last);
         let first = usize::from(found.first);
-        for cue in self.matches.iter().filter(|m| Some(m.concept) == self.cues.negation) {
+        for cue in &self.negations {
             let last = usize::from(cue.last);
-            if self.belongs_to_a_finding(cue) {
-                continue;
-            }
             // "I have not been short of breath": it stands in a gap of the finding's own words
             if cue.first > found.first && cue.last < found.last && !found.covers(cue.first) {
                 return true;
@@ -146,26 +173,17 @@ impl Scope<'_> {
         answered && (end + 1 == tokens.len() || tokens[end + 1].clause != tokens[end].clause)
     }
 
-    /// "can't breathe": the negation is a part of the finding and opens no scope.
-    fn belongs_to_a_finding(&self, cue: &Match) -> bool {
-        self.matches.iter().any(|m| {
-            m.covers(cue.first)
-                && m.covers(cue.last)
-                && matches!(self.lexicon.concept(m.concept).kind, Kind::Finding { .. } | Kind::Symptom | Kind::Fact { .. })
-        })
-    }
-
     fn in_list_of_denials(&self, cue: usize, first: usize) -> bool {
-        let opens = self.matches.iter().any(|m| {
-            Some(m.concept) == self.cues.list_denial && usize::from(m.first) >= cue && usize::from(m.last) < first
-                || Some(m.concept) == self.cues.list_denial && usize::from(m.last) == cue
+        let opens = self.placed.iter().any(|(concept, _, m)| {
+            Some(*concept) == self.cues.list_denial
+                && (usize::from(m.last) == cue || (usize::from(m.first) >= cue && usize::from(m.last) < first))
         });
         opens && (cue + 1..=first).any(|at| self.tokens.tokens[at].after_comma || self.tokens.word(at) == "or")
     }
 
     fn broken_between(&self, cue: usize, first: usize) -> bool {
-        self.matches.iter().any(|m| {
-            Some(m.concept) == self.cues.breaks_negation && usize::from(m.first) > cue && usize::from(m.last) < first
+        self.placed.iter().any(|(concept, _, m)| {
+            Some(*concept) == self.cues.breaks_negation && usize::from(m.first) > cue && usize::from(m.last) < first
         })
     }
 
@@ -196,13 +214,12 @@ impl Scope<'_> {
     }
 
     fn cue_in_clause(&self, cue: Option<ConceptId>, clause: u16, found: &Match) -> bool {
-        cue.is_some()
-            && self.matches.iter().any(|m| {
-                Some(m.concept) == cue
-                    && self.clause(m.last) == clause
-                    // what stands inside the finding's own words is not about it
-                    && !(found.first <= m.first && m.last <= found.last)
-            })
+        self.marked.contains(&clause) && self.placed.iter().any(|(concept, place, m)| {
+            Some(*concept) == cue
+                && *place == clause
+                // what stands inside the finding's own words is not about it
+                && !(found.first <= m.first && m.last <= found.last)
+        })
     }
 
     fn clause(&self, token: u16) -> u16 {

@@ -1,10 +1,10 @@
 //! All phrases of the lexicon in one pass over the text, then the sequences that they complete.
 //!
 //! ```text
-//! " my chest is so tight " ──► phrases (double-array Aho–Corasick) ──► hits of classes ──► sequences ──► matches
+//! " my chest is so tight " ──► phrases (double-array Aho–Corasick) ──► anchors ──► sequences around them ──► matches
 //! ```
-//! Each sequence is looked at only where its rarest class was hit, so a turn costs what it holds, not what the
-//! lexicon holds.
+//! Each sequence is looked at only where its rarest class was hit, and from there outwards, so a turn costs what it
+//! holds, not what the lexicon holds.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +19,13 @@ use super::pattern::{self, Atoms, Class, Gap, PatternError};
 pub const SAYS: f32 = 0.9;
 /// Strength of a weaker wording.
 pub const HINTS: f32 = 0.55;
+
+/// Whose words are read: acts are the agent's, and the scope of what is said matters in the caller's words alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    Caller,
+    Agent,
+}
 
 /// How far an expression runs, and where a wording that cancels it may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +64,6 @@ impl Match {
     }
 }
 
-/// Matches of one sequence in one text; more of the same carry no further knowledge.
-const MAX_MATCHES: usize = 6;
-
 #[derive(Debug)]
 struct Step {
     gap: Gap,
@@ -71,29 +75,42 @@ struct Rule {
     concept: ConceptId,
     force: Force,
     steps: Box<[Step]>,
+    /// The step at which the rule is looked for.
+    anchor: usize,
     /// Index of the pattern as written.
     written: u32,
 }
 
+/// A phrase of the lexicon, or a range of numbers.
+#[derive(Debug)]
+struct Phrase {
+    /// Any ending may follow.
+    prefix: bool,
+    /// Classes that hold it and stand beside others in a rule, ascending.
+    classes: Box<[u32]>,
+    /// Rules to look at where it stands, by [`Audience`].
+    anchors: [Box<[u32]>; 2],
+}
+
 #[derive(Default)]
 pub struct Automaton {
-    phrases: Option<DoubleArrayAhoCorasick<u32>>,
-    /// By phrase: whether it is a beginning of words, and the classes that hold it.
-    entries: Vec<(bool, Box<[u32]>)>,
-    /// Numbers from, to (thousandths), and the class that wants them.
+    found_by: Option<DoubleArrayAhoCorasick<u32>>,
+    /// Number of classes.
+    classes: usize,
+    /// Words first, in the order of the automaton's values; then ranges.
+    phrases: Vec<Phrase>,
+    /// Numbers from, to (thousandths), and the phrase that stands for them.
     ranges: Vec<(i64, i64, u32)>,
     rules: Vec<Rule>,
     /// By concept.
     reach: Vec<Reach>,
     /// Patterns as written, for those who ask what matched.
     written: Vec<String>,
-    /// By class: the rules to look at when it was hit.
-    anchored: Vec<Box<[u32]>>,
 }
 
 impl std::fmt::Debug for Automaton {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Automaton({} phrases, {} rules)", self.entries.len(), self.rules.len())
+        write!(f, "Automaton({} phrases, {} rules)", self.phrases.len(), self.rules.len())
     }
 }
 
@@ -103,6 +120,7 @@ pub struct Builder {
     classes: HashMap<Class, u32>,
     rules: Vec<Rule>,
     reach: Vec<Reach>,
+    audience: Vec<&'static [Audience]>,
     written: Vec<String>,
 }
 
@@ -111,11 +129,13 @@ impl Builder {
         &mut self,
         concept: ConceptId,
         reach: Reach,
+        audience: &'static [Audience],
         [says, hints, not]: [&[String]; 3],
         atoms: &Atoms,
     ) -> Result<(), PatternError> {
         debug_assert_eq!(self.reach.len(), usize::from(concept.0), "concepts come in order");
         self.reach.push(reach);
+        self.audience.push(audience);
         for (patterns, force) in [(says, Force::Says), (hints, Force::Hints), (not, Force::Cancels)] {
             for written in patterns {
                 let place = self.written.len() as u32;
@@ -123,7 +143,7 @@ impl Builder {
                 for sequence in pattern::parse(written, atoms)? {
                     let steps = sequence.0.into_iter().map(|(gap, class)| Step { gap, class: self.class(class) });
                     let steps = steps.collect();
-                    self.rules.push(Rule { concept, force, steps, written: place });
+                    self.rules.push(Rule { concept, force, steps, anchor: 0, written: place });
                 }
             }
         }
@@ -135,9 +155,9 @@ impl Builder {
         *self.classes.entry(class).or_insert(next)
     }
 
-    pub fn build(self) -> Automaton {
-        let mut phrases: BTreeMap<String, (bool, Vec<u32>)> = BTreeMap::new();
-        let mut ranges = Vec::new();
+    pub fn build(mut self) -> Automaton {
+        let mut words: BTreeMap<String, (bool, Vec<u32>)> = BTreeMap::new();
+        let mut numbers: BTreeMap<(i64, i64), Vec<u32>> = BTreeMap::new();
         let mut commonness = vec![0u32; self.classes.len()];
         for (class, id) in &self.classes {
             for phrase in &class.phrases {
@@ -146,46 +166,65 @@ impl Builder {
                     None => (format!(" {phrase} "), false),
                 };
                 commonness[*id as usize] += how_common(phrase);
-                phrases.entry(text).or_insert((prefix, Vec::new())).1.push(*id);
+                words.entry(text).or_insert((prefix, Vec::new())).1.push(*id);
             }
-            ranges.extend(class.ranges.iter().map(|(low, high)| (*low, *high, *id)));
-            commonness[*id as usize] += 20 * class.ranges.len() as u32;
+            for range in &class.ranges {
+                numbers.entry(*range).or_default().push(*id);
+                commonness[*id as usize] += 400;
+            }
         }
-        let mut anchored = vec![Vec::new(); self.classes.len()];
-        for (at, rule) in self.rules.iter().enumerate() {
-            let rarest = rule.steps.iter().map(|step| step.class).min_by_key(|class| commonness[*class as usize]);
-            anchored[rarest.expect("a sequence has a class") as usize].push(at as u32);
+        // What stands in many classes is said often.
+        let spread: HashMap<&str, u32> =
+            words.iter().map(|(phrase, (_, classes))| (phrase.trim(), classes.len() as u32)).collect();
+        for (class, id) in &self.classes {
+            commonness[*id as usize] +=
+                class.phrases.iter().filter_map(|phrase| spread.get(phrase.trim_end_matches('*'))).sum::<u32>();
         }
-        let patterns: Vec<&String> = phrases.keys().collect();
-        let automaton = (!patterns.is_empty()).then(|| {
+        let mut anchored = [vec![Vec::new(); self.classes.len()], vec![Vec::new(); self.classes.len()]];
+        let mut joined = vec![false; self.classes.len()];
+        for (at, rule) in self.rules.iter_mut().enumerate() {
+            let rarest = (0..rule.steps.len()).min_by_key(|step| commonness[rule.steps[*step].class as usize]);
+            rule.anchor = rarest.expect("a sequence has a class");
+            let class = rule.steps[rule.anchor].class as usize;
+            for audience in self.audience[usize::from(rule.concept.0)] {
+                anchored[*audience as usize][class].push(at as u32);
+            }
+            if rule.steps.len() > 1 {
+                rule.steps.iter().for_each(|step| joined[step.class as usize] = true);
+            }
+        }
+        let found_by = (!words.is_empty()).then(|| {
             DoubleArrayAhoCorasickBuilder::new()
-                .build_with_values(patterns.iter().zip(0u32..))
+                .build_with_values(words.keys().zip(0u32..))
                 .expect("phrases are distinct and not empty")
         });
-        Automaton {
-            phrases: automaton,
-            entries: phrases
-                .into_values()
-                .map(|(prefix, mut classes)| {
-                    classes.sort_unstable();
-                    (prefix, classes.into_boxed_slice())
-                })
-                .collect(),
-            ranges,
-            rules: self.rules,
-            reach: self.reach,
-            written: self.written,
-            anchored: anchored.into_iter().map(Vec::into_boxed_slice).collect(),
+        let phrase = |prefix: bool, mut classes: Vec<u32>| {
+            classes.sort_unstable();
+            let anchors = anchored.each_ref().map(|anchored| {
+                classes.iter().flat_map(|class| anchored[*class as usize].iter().copied()).collect()
+            });
+            classes.retain(|class| joined[*class as usize]);
+            Phrase { prefix, classes: classes.into(), anchors }
+        };
+        let mut phrases: Vec<Phrase> = words.into_values().map(|(prefix, classes)| phrase(prefix, classes)).collect();
+        let mut ranges = Vec::with_capacity(numbers.len());
+        for ((low, high), classes) in numbers {
+            ranges.push((low, high, phrases.len() as u32));
+            phrases.push(phrase(false, classes));
         }
+        Automaton { found_by, classes: joined.len(), phrases, ranges, rules: self.rules, reach: self.reach, written: self.written }
     }
 }
 
 /// A guess at how often a phrase turns up, used only to choose where to look first.
 fn how_common(phrase: &str) -> u32 {
-    const COMMON: [&str; 44] = [
+    const COMMON: &[&str] = &[
         "i", "my", "the", "a", "it", "is", "and", "to", "of", "in", "not", "have", "am", "on", "he", "she", "her",
         "his", "was", "that", "so", "just", "for", "with", "up", "do", "can", "no", "me", "been", "this", "at", "out",
-        "going", "feel*", "get", "got", "like", "they", "all", "one", "1", "him", "we",
+        "going", "feel*", "get", "got", "like", "they", "all", "one", "1", "him", "we", "had", "has", "as", "but", "be",
+        "what", "when", "now", "about", "will", "would", "if", "or", "there", "then", "you", "know", "since", "day",
+        "days", "week", "weeks", "time", "last", "back", "down", "need*", "want*", "see", "take", "took", "good",
+        "doctor", "call*", "today", "morning", "2", "3", "feeling", "from", "over", "your", "an", "are", "did",
     ];
     if COMMON.contains(&phrase) {
         200
@@ -196,14 +235,29 @@ fn how_common(phrase: &str) -> u32 {
     }
 }
 
-const NONE: u32 = u32::MAX;
+/// Where a phrase stands.
+#[derive(Clone, Copy, Default)]
+struct Hit {
+    first: u16,
+    last: u16,
+    phrase: u32,
+}
 
-/// Hits of one text, by class, as chains.
+/// Hits of one text, to be found by their first token and by their last.
 #[derive(Default)]
 struct Hits {
-    head: Vec<u32>,
-    seen: Vec<u32>,
-    spans: Vec<(u16, u16, u32)>,
+    found: Vec<Hit>,
+    by_first: Placed,
+    by_last: Placed,
+    /// Classes that were hit, as bits.
+    present: Vec<u64>,
+}
+
+/// Hits in the order of a token of theirs, with the place where each token's begin.
+#[derive(Default)]
+struct Placed {
+    hits: Vec<Hit>,
+    begins: Vec<u32>,
 }
 
 thread_local! {
@@ -211,49 +265,68 @@ thread_local! {
     static HITS: RefCell<Hits> = RefCell::default();
 }
 
+impl Placed {
+    /// A counting sort.
+    fn fill(&mut self, found: &[Hit], tokens: usize, token: impl Fn(&Hit) -> u16) {
+        self.begins.clear();
+        self.begins.resize(tokens + 2, 0);
+        found.iter().for_each(|hit| self.begins[usize::from(token(hit)) + 2] += 1);
+        (1..self.begins.len()).for_each(|at| self.begins[at] += self.begins[at - 1]);
+        self.hits.clear();
+        self.hits.resize(found.len(), Hit::default());
+        for hit in found {
+            let next = &mut self.begins[usize::from(token(hit)) + 1];
+            self.hits[*next as usize] = *hit;
+            *next += 1;
+        }
+    }
+
+    /// Hits whose token lies in this range, both ends included.
+    fn within(&self, least: u16, most: u16) -> &[Hit] {
+        let last = self.begins.len() - 2;
+        let from = self.begins[usize::from(least).min(last)];
+        let to = self.begins[(usize::from(most) + 1).min(last)];
+        &self.hits[from as usize..to as usize]
+    }
+}
+
 impl Hits {
     fn clear(&mut self, classes: usize) {
-        self.head.resize(classes.max(self.head.len()), NONE);
-        for class in self.seen.drain(..) {
-            self.head[class as usize] = NONE;
-        }
-        self.spans.clear();
+        self.found.clear();
+        self.present.clear();
+        self.present.resize(classes.div_ceil(64), 0);
     }
 
-    fn add(&mut self, class: u32, first: usize, last: usize) {
-        let head = &mut self.head[class as usize];
-        if *head == NONE {
-            self.seen.push(class);
-        }
-        let at = self.spans.len() as u32;
-        self.spans.push((first as u16, last as u16, *head));
-        *head = at;
+    fn has(&self, class: u32) -> bool {
+        self.present[class as usize / 64] >> (class % 64) & 1 == 1
     }
 
-    fn of(&self, class: u32) -> impl Iterator<Item = (u16, u16)> {
-        let mut at = self.head[class as usize];
-        std::iter::from_fn(move || {
-            let (first, last, next) = *self.spans.get(at as usize)?;
-            at = next;
-            Some((first, last))
-        })
+    fn place(&mut self, tokens: usize) {
+        self.by_first.fill(&self.found, tokens, |hit| hit.first);
+        self.by_last.fill(&self.found, tokens, |hit| hit.last);
     }
 }
 
 impl Automaton {
     /// All matches, cancelled ones taken out, in the order of their last tokens.
-    pub fn matches(&self, tokens: &Tokens) -> Vec<Match> {
+    pub fn matches(&self, tokens: &Tokens, audience: Audience) -> Vec<Match> {
         HITS.with_borrow_mut(|hits| {
-            hits.clear(self.anchored.len());
+            hits.clear(self.classes);
             self.hit(tokens, hits);
+            hits.place(tokens.tokens.len());
             let mut found = Vec::new();
             let mut cancelled = Vec::new();
-            for class in &hits.seen {
-                for rule in &self.anchored[*class as usize] {
-                    self.complete(*rule, tokens, hits, &mut found, &mut cancelled);
+            for hit in &hits.found {
+                for rule in &self.phrases[hit.phrase as usize].anchors[audience as usize] {
+                    self.complete(*rule, *hit, tokens, hits, &mut found, &mut cancelled);
                 }
             }
-            found.retain(|m: &Match| !cancelled.iter().any(|c: &Match| c.concept == m.concept && self.meets(tokens, c, m)));
+            cancelled.sort_unstable_by_key(|c: &Match| c.concept);
+            found.retain(|m: &Match| {
+                let from = cancelled.partition_point(|c| c.concept < m.concept);
+                let own = cancelled[from..].iter().take_while(|c| c.concept == m.concept);
+                !own.into_iter().any(|c| self.meets(tokens, c, m))
+            });
             found.sort_by(|a, b| {
                 (a.last, a.concept, a.first).cmp(&(b.last, b.concept, b.first)).then(b.strength.total_cmp(&a.strength))
             });
@@ -281,27 +354,28 @@ impl Automaton {
     }
 
     fn hit(&self, tokens: &Tokens, hits: &mut Hits) {
-        if let Some(phrases) = &self.phrases {
-            for hit in phrases.find_overlapping_iter(&tokens.text) {
-                let (prefix, classes) = &self.entries[hit.value() as usize];
+        let Hits { found, present, .. } = hits;
+        let mut add = |first: usize, last: usize, phrase: u32| {
+            found.push(Hit { first: first as u16, last: last as u16, phrase });
+            for class in &self.phrases[phrase as usize].classes {
+                present[*class as usize / 64] |= 1 << (class % 64);
+            }
+        };
+        if let Some(found_by) = &self.found_by {
+            for hit in found_by.find_overlapping_iter(&tokens.text) {
                 // A phrase begins with a space: its first word stands one byte later.
                 let Some(first) = tokens.starting_at(hit.start() + 1) else { continue };
-                let inside = if *prefix { hit.end() - 1 } else { hit.end() - 2 };
+                let inside = if self.phrases[hit.value() as usize].prefix { hit.end() - 1 } else { hit.end() - 2 };
                 let Some(last) = tokens.holding(inside) else { continue };
-                for class in classes {
-                    hits.add(*class, first, last);
-                }
+                add(first, last, hit.value());
             }
-        }
-        if self.ranges.is_empty() {
-            return;
         }
         for (at, token) in tokens.tokens.iter().enumerate() {
             let Some(number) = token.number else { continue };
             let thousandths = (f64::from(number) * 1000.0).round() as i64;
-            for (low, high, class) in &self.ranges {
+            for (low, high, phrase) in &self.ranges {
                 if (*low..=*high).contains(&thousandths) {
-                    hits.add(*class, at, at);
+                    add(at, at, *phrase);
                 }
             }
         }
@@ -310,55 +384,82 @@ impl Automaton {
     fn complete(
         &self,
         at: u32,
+        anchor: Hit,
         tokens: &Tokens,
         hits: &Hits,
         found: &mut Vec<Match>,
         cancelled: &mut Vec<Match>,
     ) {
         let rule = &self.rules[at as usize];
-        if rule.steps.iter().any(|step| hits.head[step.class as usize] == NONE) {
+        if rule.steps.len() > 1 && !rule.steps.iter().all(|step| hits.has(step.class)) {
             return;
         }
-        let into = if rule.force == Force::Cancels { cancelled } else { found };
-        let strength = if rule.force == Force::Hints { HINTS } else { SAYS };
-        let before = into.len();
-        let whole = self.reach[usize::from(rule.concept.0)] == Reach::Sentence;
+        let base = anchor.first.saturating_sub(BEFORE_ANCHOR);
+        let from = Reached { first: anchor.first, last: anchor.last, covered: span(base, anchor.first, anchor.last) };
+        let Some(begun) = self.backwards(&rule.steps[..=rule.anchor], from, base, hits) else { return };
+        let Some(whole) = self.forwards(&rule.steps[rule.anchor + 1..], begun, base, hits) else { return };
         let token = |at: u16| &tokens.tokens[usize::from(at)];
-        for (first, last) in hits.of(rule.steps[0].class) {
-            if into.len() - before >= MAX_MATCHES {
-                return;
-            }
-            let from = Reached { last, covered: span(first, first, last) };
-            if let Some(Reached { last, covered }) = follow(&rule.steps[1..], first, from, hits)
-                && (token(first).stretch == token(last).stretch
-                    || (whole && token(first).sentence == token(last).sentence))
-            {
-                into.push(Match { concept: rule.concept, strength, first, last, covered, rule: at });
-            }
+        let (first, last) = (token(whole.first), token(whole.last));
+        let sentence = self.reach[usize::from(rule.concept.0)] == Reach::Sentence;
+        if first.stretch != last.stretch && !(sentence && first.sentence == last.sentence) {
+            return;
         }
+        let strength = if rule.force == Force::Hints { HINTS } else { SAYS };
+        let into = if rule.force == Force::Cancels { cancelled } else { found };
+        let covered = whole.covered >> whole.first.saturating_sub(base).min(63);
+        into.push(Match { concept: rule.concept, strength, first: whole.first, last: whole.last, covered, rule: at });
+    }
+
+    /// The shortest way from the last of these steps, which was reached, back to the first.
+    fn backwards(&self, steps: &[Step], from: Reached, base: u16, hits: &Hits) -> Option<Reached> {
+        let [.., before, step] = steps else { return Some(from) };
+        let most = from.first.checked_sub(1 + u16::from(step.gap.0))?;
+        let least = most.saturating_sub(u16::from(step.gap.1 - step.gap.0));
+        let rest = &steps[..steps.len() - 1];
+        hits.by_last
+            .within(least, most)
+            .iter()
+            .filter(|hit| self.is_of(hit.phrase, before.class))
+            .filter_map(|hit| {
+                let covered = from.covered | span(base, hit.first, hit.last);
+                self.backwards(rest, Reached { first: hit.first, covered, ..from }, base, hits)
+            })
+            .max_by_key(|reached| reached.first)
+    }
+
+    /// The shortest way through the remaining steps.
+    fn forwards(&self, steps: &[Step], from: Reached, base: u16, hits: &Hits) -> Option<Reached> {
+        let Some((step, rest)) = steps.split_first() else { return Some(from) };
+        let (least, most) = (from.last + 1 + u16::from(step.gap.0), from.last + 1 + u16::from(step.gap.1));
+        hits.by_first
+            .within(least, most)
+            .iter()
+            .filter(|hit| self.is_of(hit.phrase, step.class))
+            .filter_map(|hit| {
+                let covered = from.covered | span(base, hit.first, hit.last);
+                self.forwards(rest, Reached { last: hit.last, covered, ..from }, base, hits)
+            })
+            .min_by_key(|reached| reached.last)
+    }
+
+    fn is_of(&self, phrase: u32, class: u32) -> bool {
+        self.phrases[phrase as usize].classes.binary_search(&class).is_ok()
     }
 }
 
-/// How far a sequence has come.
+/// How far a sequence has come, both ways.
 #[derive(Clone, Copy)]
 struct Reached {
+    first: u16,
     last: u16,
+    /// Tokens that its phrases cover, as bits counted from a base.
     covered: u64,
 }
 
-/// Tokens from `from` to `to` as bits, counted from `first`.
-fn span(first: u16, from: u16, to: u16) -> u64 {
-    (from..=to).map(|token| token - first).filter(|bit| *bit < 64).fold(0, |bits, bit| bits | 1 << bit)
-}
+/// Tokens before the anchor that a match can tell apart.
+const BEFORE_ANCHOR: u16 = 32;
 
-/// The shortest way through the remaining steps.
-fn follow(steps: &[Step], first: u16, from: Reached, hits: &Hits) -> Option<Reached> {
-    let Some((step, rest)) = steps.split_first() else { return Some(from) };
-    let (least, most) = (from.last + 1 + u16::from(step.gap.0), from.last + 1 + u16::from(step.gap.1));
-    hits.of(step.class)
-        .filter(|(start, _)| (least..=most).contains(start))
-        .filter_map(|(start, last)| {
-            follow(rest, first, Reached { last, covered: from.covered | span(first, start, last) }, hits)
-        })
-        .min_by_key(|reached| reached.last)
+/// Tokens as bits, counted from `base`.
+fn span(base: u16, from: u16, to: u16) -> u64 {
+    (from..=to).filter_map(|token| token.checked_sub(base)).filter(|bit| *bit < 64).fold(0, |bits, bit| bits | 1 << bit)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::automaton::{Automaton, Builder, Reach};
+use super::automaton::{Audience, Automaton, Builder, Reach};
 use super::pattern::{Atoms, PatternError};
 
 /// How grave a finding is.
@@ -287,6 +287,9 @@ pub struct UrgencyTable {
     pub with: Vec<(Known, f32)>,
 }
 
+/// Cues that are looked for in the agent's questions; all others in the caller's words.
+const OF_QUESTIONS: [&str; 4] = ["contact_question", "history_question", "presupposes", "asks_any"];
+
 /// Facts that the call's own record gives rather than words.
 pub const AGE_FACTS: [&str; 4] = ["age_65", "age_50", "age_under_5", "age_under_1"];
 
@@ -345,13 +348,19 @@ impl Lexicon {
                     _ => Reach::Clause,
                 };
                 for entry in entries {
+                    let audience: &[Audience] = match what {
+                        "act" => &[Audience::Agent],
+                        "cue" if OF_QUESTIONS.contains(&entry.id.as_str()) => &[Audience::Agent],
+                        "cue" => &[Audience::Caller],
+                        _ => &[Audience::Caller, Audience::Agent],
+                    };
                     let concept = lexicon.add(group, entry, what)?;
                     let pattern = |error| LexiconError::Pattern {
                         group: group.group.clone(),
                         id: entry.id.clone(),
                         error,
                     };
-                    builder.concept(concept, reach, [&entry.says, &entry.hints, &entry.not], &atoms).map_err(pattern)?;
+                    builder.concept(concept, reach, audience, [&entry.says, &entry.hints, &entry.not], &atoms).map_err(pattern)?;
                 }
             }
         }

@@ -24,7 +24,7 @@ pub(crate) use lexicon::hex;
 pub use normalize::{Tokens, normalize};
 
 use assertion::{Cues, Scope};
-use automaton::Match;
+use automaton::{Audience, Match};
 
 /// Whether a finding is there: the words of the labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -189,8 +189,8 @@ impl Reader {
 
     pub fn caller(&self, text: &str) -> CallerTurn {
         let tokens = normalize(text);
-        let matches = self.lexicon.automaton.matches(&tokens);
-        let scope = Scope { lexicon: &self.lexicon, cues: &self.cues, tokens: &tokens, matches: &matches };
+        let matches = self.lexicon.automaton.matches(&tokens, Audience::Caller);
+        let scope = Scope::new(&self.lexicon, &self.cues, &tokens, &matches);
         let mut mentions: Vec<Mention> = Vec::new();
         let mut facts = Vec::new();
         for found in &matches {
@@ -216,8 +216,8 @@ impl Reader {
     /// What matched where, for those who write the lexicon: concept, status, words, pattern.
     pub fn matched(&self, text: &str) -> Vec<Matched> {
         let tokens = normalize(text);
-        let matches = self.lexicon.automaton.matches(&tokens);
-        let scope = Scope { lexicon: &self.lexicon, cues: &self.cues, tokens: &tokens, matches: &matches };
+        let matches = self.lexicon.automaton.matches(&tokens, Audience::Caller);
+        let scope = Scope::new(&self.lexicon, &self.cues, &tokens, &matches);
         let row = |found: &Match| Matched {
             concept: self.lexicon.concept(found.concept).id.clone(),
             status: matches!(self.lexicon.concept(found.concept).kind, Kind::Finding { .. } | Kind::Symptom)
@@ -231,7 +231,7 @@ impl Reader {
 
     pub fn agent(&self, text: &str) -> AgentTurn {
         let tokens = normalize(text);
-        let matches = self.lexicon.automaton.matches(&tokens);
+        let matches = self.lexicon.automaton.matches(&tokens, Audience::Agent);
         let has = |cue: Option<ConceptId>| cue.is_some() && matches.iter().any(|m| Some(m.concept) == cue);
         let mut turn = AgentTurn::default();
         for found in &matches {

@@ -94,7 +94,7 @@ class Rendering:
         for key in ("hostNetwork", "hostPID", "hostIPC"):
             self.check(not pod.get(key), f"{key} is on")
         self.check(pod["automountServiceAccountToken"] is False, "mounts a token")
-        self.check(pod["enableServiceLinks"] is False, "CALLWARD_PORT and the like would be taken for settings")
+        self.check(pod["enableServiceLinks"] is False, "has CALLWARD_PORT and the like, which look like settings")
         drain = config.get("stream", {}).get("drain_seconds", 10)
         self.check(drain < pod["terminationGracePeriodSeconds"], "is killed before it has drained")
         for volume in pod["volumes"]:
@@ -180,8 +180,9 @@ class Rendering:
         places = [place for place, mount in mounts.items() if mount.get("readOnly")]
         self.check(not folder or any(f"{folder}/".startswith(f"{place}/") for place in places),
                    f"no volume holds the models at {folder}")
-        tmp = volumes[mounts["/tmp"]["name"]]
-        self.check("emptyDir" in tmp and not mounts["/tmp"].get("readOnly"), "has nowhere to write")
+        tmp = mounts.get("/tmp", {"name": None, "readOnly": True})
+        writable = "emptyDir" in volumes.get(tmp["name"], {}) and not tmp.get("readOnly")
+        self.check(writable, "has nowhere to write")
 
     def policy(self, policy, config):
         spec = policy["spec"]

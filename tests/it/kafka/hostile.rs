@@ -20,7 +20,8 @@ fn hostile() -> Vec<Record> {
     // Not JSON, or not one object.
     for text in [
         "", " ", "hello", "{", "}", "{]", "nul", "{\"call_id\":\"h\"", "{\"a\":1}{\"b\":2}", "<xml/>", "\"", "{'a':1}",
-        "{\"call_id\":\"h\",}", "\u{feff}{}", "NaN", "{\"a\":01}",
+        "{\"call_id\":\"h\",}", "\u{feff}{}", "NaN", "{\"a\":01}", "{\"a\":\"\u{1}\"}", "{\"a\" 1}", "[1,", "tru", "1e", "--1", "{\"\\x\":1}",
+        "{\"a\":\"\\ud800\"}", "undefined",
     ] {
         add("h", text.as_bytes(), Some("not_json"));
     }
