@@ -40,7 +40,12 @@ pub enum RegistryError {
     #[error(transparent)]
     Policy(#[from] crate::alert::PolicyError),
     #[error("golden row {row}: {what} is {found}, it was {expected} in training: this program computes otherwise")]
-    Golden { row: usize, what: String, found: f64, expected: f64 },
+    Golden {
+        row: usize,
+        what: String,
+        found: f64,
+        expected: f64,
+    },
     #[error("no version of the model is named champion: promote one")]
     NoChampion,
     #[error("there is no version {version}")]
@@ -105,7 +110,10 @@ impl Version {
         let mut files = BTreeMap::new();
         for name in NEEDED {
             let bytes = read(name)?;
-            let expected = manifest.sha256.get(name).ok_or_else(|| RegistryError::Missing { file: name.into() })?;
+            let expected = manifest
+                .sha256
+                .get(name)
+                .ok_or_else(|| RegistryError::Missing { file: name.into() })?;
             if *expected != hex(&Sha256::digest(&bytes)) {
                 return Err(RegistryError::Checksum { file: name.into() });
             }
@@ -115,7 +123,12 @@ impl Version {
         let lexicon = Arc::new(Lexicon::compile(&source)?);
         let model: Model = json("model.json", &files["model.json"])?;
         model.check(&lexicon.sha256)?;
-        let version = Self { model, lexicon, manifest, sha256: hex(&Sha256::digest(&files["model.json"])) };
+        let version = Self {
+            model,
+            lexicon,
+            manifest,
+            sha256: hex(&Sha256::digest(&files["model.json"])),
+        };
         version.check_golden(&files["golden.jsonl"])?;
         Ok(version)
     }
@@ -140,19 +153,37 @@ impl Version {
 
     pub fn pipeline(&self, settings: Settings) -> Result<Pipeline, RegistryError> {
         let policy = Policy::new(settings, self.model.thresholds)?;
-        Ok(Pipeline::new(self.lexicon.clone(), self.model.clone(), self.sha256.clone(), policy))
+        Ok(Pipeline::new(
+            self.lexicon.clone(),
+            self.model.clone(),
+            self.sha256.clone(),
+            policy,
+        ))
     }
 
     fn check_golden(&self, bytes: &[u8]) -> Result<(), RegistryError> {
         let pipeline = self.pipeline(Settings::default())?;
-        for (row, line) in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
+        for (row, line) in bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .enumerate()
+        {
             let golden: GoldenRow = json("golden.jsonl", line)?;
             let last = replay(&pipeline, &golden.events)?;
             let differs = |what: &str, found: f64, expected: f64| {
                 let same = (found - expected).abs() <= TOLERANCE;
-                (!same).then(|| RegistryError::Golden { row, what: what.to_owned(), found, expected })
+                (!same).then(|| RegistryError::Golden {
+                    row,
+                    what: what.to_owned(),
+                    found,
+                    expected,
+                })
             };
-            let features = last.features.as_ref().map(|(features, _)| features.need.to_vec()).unwrap_or_default();
+            let features = last
+                .features
+                .as_ref()
+                .map(|(features, _)| features.need.to_vec())
+                .unwrap_or_default();
             for (i, (found, expected)) in features.iter().zip(&golden.features).enumerate() {
                 if let Some(error) = differs(crate::features::NEED[i].name, f64::from(*found), f64::from(*expected)) {
                     return Err(error);
@@ -173,7 +204,10 @@ pub fn replay(pipeline: &Pipeline, events: &[serde_json::Value]) -> Result<Outco
     let mut watched = Watched::new(CallId::new("golden").expect("a valid id"));
     let mut last = None;
     for event in events {
-        let bytes = serde_json::to_vec(event).map_err(|error| RegistryError::Json { file: "golden.jsonl".into(), error })?;
+        let bytes = serde_json::to_vec(event).map_err(|error| RegistryError::Json {
+            file: "golden.jsonl".into(),
+            error,
+        })?;
         let decoded = decode(&bytes, None, &Limits::default())
             .map_err(|reject| RegistryError::Refused(format!("golden.jsonl: {reject}")))?;
         pipeline.step(&mut watched, &decoded.event, |outcome| last = Some(outcome));
@@ -182,15 +216,24 @@ pub fn replay(pipeline: &Pipeline, events: &[serde_json::Value]) -> Result<Outco
 }
 
 fn json<T: serde::de::DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, RegistryError> {
-    serde_json::from_slice(bytes).map_err(|error| RegistryError::Json { file: file.to_owned(), error })
+    serde_json::from_slice(bytes).map_err(|error| RegistryError::Json {
+        file: file.to_owned(),
+        error,
+    })
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, RegistryError> {
-    std::fs::read(path).map_err(|error| RegistryError::Io { path: path.display().to_string(), error })
+    std::fs::read(path).map_err(|error| RegistryError::Io {
+        path: path.display().to_string(),
+        error,
+    })
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RegistryError> {
-    let failed = |error| RegistryError::Io { path: path.display().to_string(), error };
+    let failed = |error| RegistryError::Io {
+        path: path.display().to_string(),
+        error,
+    };
     // A reader sees the old file or the new one, never half of it.
     let part = path.with_extension("part");
     std::fs::write(&part, bytes).map_err(failed)?;
@@ -204,6 +247,10 @@ pub struct Aliases {
     pub champion: Option<String>,
     pub challenger: Option<String>,
 }
+
+/// How the champion moved.
+const PROMOTED: &str = "champion";
+const ROLLED_BACK: &str = "champion, rolled back";
 
 /// A line of `history.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -225,7 +272,9 @@ pub struct Registry {
 impl Registry {
     /// `models` is the folder that holds a folder for each model.
     pub fn open(models: &Path) -> Self {
-        Self { folder: models.join(NAME) }
+        Self {
+            folder: models.join(NAME),
+        }
     }
 
     pub fn folder_of(&self, version: &str) -> PathBuf {
@@ -233,7 +282,10 @@ impl Registry {
     }
 
     pub fn versions(&self) -> Result<Vec<String>, RegistryError> {
-        let failed = |error| RegistryError::Io { path: self.folder.display().to_string(), error };
+        let failed = |error| RegistryError::Io {
+            path: self.folder.display().to_string(),
+            error,
+        };
         let mut versions = Vec::new();
         for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -256,7 +308,9 @@ impl Registry {
     pub fn load(&self, version: &str) -> Result<Version, RegistryError> {
         let folder = self.folder_of(version);
         if !folder.join("manifest.json").is_file() {
-            return Err(RegistryError::NoVersion { version: version.to_owned() });
+            return Err(RegistryError::NoVersion {
+                version: version.to_owned(),
+            });
         }
         Version::from_folder(&folder)
     }
@@ -267,6 +321,10 @@ impl Registry {
 
     /// Makes a verified version the champion; the move is written down with its reason.
     pub fn promote(&self, version: &str, reason: &str, by: &str, at: &str) -> Result<Move, RegistryError> {
+        self.make_champion(version, PROMOTED, reason, by, at)
+    }
+
+    fn make_champion(&self, version: &str, how: &str, reason: &str, by: &str, at: &str) -> Result<Move, RegistryError> {
         if reason.trim().is_empty() || by.trim().is_empty() {
             return Err(RegistryError::Refused("a promotion needs a reason and a name".into()));
         }
@@ -276,22 +334,38 @@ impl Registry {
         if from.as_deref() == Some(version) {
             return Err(RegistryError::Refused(format!("{version} is the champion already")));
         }
-        self.move_champion(aliases, Move {
-            at: at.to_owned(),
-            alias: "champion".into(),
-            from,
-            to: version.to_owned(),
-            reason: reason.to_owned(),
-            approved_by: by.to_owned(),
-        })
+        self.move_champion(
+            aliases,
+            Move {
+                at: at.to_owned(),
+                alias: how.to_owned(),
+                from,
+                to: version.to_owned(),
+                reason: reason.to_owned(),
+                approved_by: by.to_owned(),
+            },
+        )
     }
 
     /// Back to the champion before this one.
     pub fn rollback(&self, reason: &str, by: &str, at: &str) -> Result<Move, RegistryError> {
         let now = self.aliases()?.champion;
-        let before = self.history()?.into_iter().rev().find(|moved| Some(&moved.to) == now.as_ref());
-        match before.and_then(|moved| moved.from) {
-            Some(version) => self.promote(&version, reason, by, at),
+        // The champions in force, one above the other: moving back to the one below takes the top off.
+        let mut stack: Vec<String> = Vec::new();
+        for moved in self.history()? {
+            if stack.len() >= 2 && stack[stack.len() - 2] == moved.to && moved.alias == ROLLED_BACK {
+                stack.pop();
+            } else {
+                stack.push(moved.to);
+            }
+        }
+        let below = stack
+            .len()
+            .checked_sub(2)
+            .map(|at| stack[at].clone())
+            .filter(|_| stack.last() == now.as_ref());
+        match below {
+            Some(version) => self.make_champion(&version, ROLLED_BACK, reason, by, at),
             None => Err(RegistryError::Refused("there was no champion before this one".into())),
         }
     }
@@ -309,11 +383,20 @@ impl Registry {
     fn move_champion(&self, aliases: Aliases, moved: Move) -> Result<Move, RegistryError> {
         use std::io::Write as _;
         let path = self.folder.join("history.jsonl");
-        let failed = |error| RegistryError::Io { path: path.display().to_string(), error };
+        let failed = |error| RegistryError::Io {
+            path: path.display().to_string(),
+            error,
+        };
         let line = serde_json::to_string(&moved).expect("a move is plain data");
         // History first: an alias never moves without a trace.
-        let mut history = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
-        writeln!(history, "{line}").and_then(|()| history.sync_all()).map_err(failed)?;
+        let mut history = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(failed)?;
+        writeln!(history, "{line}")
+            .and_then(|()| history.sync_all())
+            .map_err(failed)?;
         let bytes = serde_json::to_vec_pretty(&aliases).expect("aliases are plain data");
         write_file(&self.folder.join("aliases.json"), &bytes)?;
         Ok(moved)
@@ -331,8 +414,10 @@ impl Registry {
             let message = format!("version {version} exists and versions are immutable: choose another number");
             return Err(RegistryError::Refused(message));
         }
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| RegistryError::Io { path: folder.display().to_string(), error })?;
+        std::fs::create_dir_all(&folder).map_err(|error| RegistryError::Io {
+            path: folder.display().to_string(),
+            error,
+        })?;
         for (name, bytes) in files {
             manifest.sha256.insert(name.clone(), hex(&Sha256::digest(bytes)));
             write_file(&folder.join(name), bytes)?;

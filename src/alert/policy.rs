@@ -8,9 +8,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Level;
 use super::record::State;
 use super::watch::{Chance, Deadline, Handover, Raised, Watch};
-use super::Level;
 use crate::call::{Care, Deed, End, Voice};
 use crate::record::Timestamp;
 use crate::risk::Thresholds;
@@ -53,8 +53,8 @@ impl Default for Settings {
         Self {
             fair_turns_emergency: 1,
             fair_turns_urgent: 2,
-            fair_seconds_emergency: 15,
-            fair_seconds_urgent: 25,
+            fair_seconds_emergency: 25,
+            fair_seconds_urgent: 35,
             last_chance_share: 0.8,
             floor_evidence: 0.85,
             weak_evidence: 0.7,
@@ -72,8 +72,15 @@ impl Default for Settings {
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum PolicyError {
     #[error("policy.{field} is {value}, it must lie between {low} and {high}")]
-    Range { field: &'static str, value: f64, low: f64, high: f64 },
-    #[error("policy.idle_seconds ({idle}) must be longer than contact_lost_seconds ({lost}), or a lost call is forgotten before it is told")]
+    Range {
+        field: &'static str,
+        value: f64,
+        low: f64,
+        high: f64,
+    },
+    #[error(
+        "policy.idle_seconds ({idle}) must be longer than contact_lost_seconds ({lost}), or a lost call is forgotten before it is told"
+    )]
     ForgetsFirst { idle: u32, lost: u32 },
 }
 
@@ -207,8 +214,17 @@ pub struct Assessment {
 /// What happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Happening<'h> {
-    Event { seq: u64, voice: Voice, deeds: &'h [Deed], whole_turn: bool, ended: Option<End> },
-    Due { deadline: Deadline, seq: u64 },
+    Event {
+        seq: u64,
+        voice: Voice,
+        deeds: &'h [Deed],
+        whole_turn: bool,
+        ended: Option<End>,
+    },
+    Due {
+        deadline: Deadline,
+        seq: u64,
+    },
 }
 
 impl Policy {
@@ -221,15 +237,28 @@ impl Policy {
         ];
         for (field, value) in share {
             if !(0.0..=1.0).contains(&value) {
-                return Err(PolicyError::Range { field, value, low: 0.0, high: 1.0 });
+                return Err(PolicyError::Range {
+                    field,
+                    value,
+                    low: 0.0,
+                    high: 1.0,
+                });
             }
         }
         if !(5..=600).contains(&settings.contact_lost_seconds) {
             let value = f64::from(settings.contact_lost_seconds);
-            return Err(PolicyError::Range { field: "contact_lost_seconds", value, low: 5.0, high: 600.0 });
+            return Err(PolicyError::Range {
+                field: "contact_lost_seconds",
+                value,
+                low: 5.0,
+                high: 600.0,
+            });
         }
         if settings.idle_seconds <= settings.contact_lost_seconds {
-            return Err(PolicyError::ForgetsFirst { idle: settings.idle_seconds, lost: settings.contact_lost_seconds });
+            return Err(PolicyError::ForgetsFirst {
+                idle: settings.idle_seconds,
+                lost: settings.contact_lost_seconds,
+            });
         }
         Ok(Self { settings, thresholds })
     }
@@ -252,8 +281,20 @@ impl Policy {
         at: Timestamp,
     ) -> Decision {
         let mut decision = match happening {
-            Happening::Event { seq, voice, deeds, whole_turn, ended } => {
-                let turn = Turn { seq, voice, deeds, whole_turn, ended };
+            Happening::Event {
+                seq,
+                voice,
+                deeds,
+                whole_turn,
+                ended,
+            } => {
+                let turn = Turn {
+                    seq,
+                    voice,
+                    deeds,
+                    whole_turn,
+                    ended,
+                };
                 self.event(watch, assessment, care, turn, at)
             }
             Happening::Due { deadline, seq } => self.due(watch, assessment, care, deadline, seq, at),
@@ -282,7 +323,10 @@ impl Policy {
         if risk >= self.thresholds.alert && watch.need_since.is_none() {
             watch.need_since = Some((at, turn.seq));
         }
-        let closing = turn.deeds.iter().any(|deed| deed.closes_the_matter() || *deed == Deed::Hold);
+        let closing = turn
+            .deeds
+            .iter()
+            .any(|deed| deed.closes_the_matter() || *deed == Deed::Hold);
         if watch.raised.is_some_and(|raised| raised.level.pages()) {
             return self.while_raised(watch, assessment, risk, turn.seq, at);
         }
@@ -354,7 +398,11 @@ impl Policy {
         let did = |deed: Deed| turn.deeds.contains(&deed);
         let weak = did(Deed::UrgentMessage) && !assessment.emergency;
         if did(Deed::Escalated) || did(Deed::EmergencyAdvised) || weak || assessment.clinical_agent {
-            let why = if turn.deeds.is_empty() { Why::ClinicalAgent } else { Why::HandedOver };
+            let why = if turn.deeds.is_empty() {
+                Why::ClinicalAgent
+            } else {
+                Why::HandedOver
+            };
             if turn.deeds.is_empty() && watch.raised.is_none() {
                 return None;
             }
@@ -364,49 +412,50 @@ impl Policy {
             let first = watch.handover.map_or(at, |handover| handover.first);
             let limit = first.plus_seconds(self.settings.handover_seconds_at_most);
             let due = at.plus_seconds(self.settings.handover_seconds).min(limit);
-            watch.handover = Some(Handover { first, due, seq: turn.seq });
+            watch.handover = Some(Handover {
+                first,
+                due,
+                seq: turn.seq,
+            });
             watch.chance = None;
             return Some(quiet(Why::HandoverSpoken));
         }
         None
     }
 
-    fn settled(
-        &self,
-        watch: &mut Watch,
-        assessment: &Assessment,
-        seq: u64,
-        at: Timestamp,
-        why: Why,
-    ) -> Decision {
+    fn settled(&self, watch: &mut Watch, assessment: &Assessment, seq: u64, at: Timestamp, why: Why) -> Decision {
         watch.settled = Some(seq);
         watch.chance = None;
         watch.handover = None;
         watch.clear_due = None;
         watch.strikes = 0;
-        let settled_after = watch.need_since.take().map(|(since, _)| at.seconds_since(since).max(0.0));
+        let settled_after = watch
+            .need_since
+            .take()
+            .map(|(since, _)| at.seconds_since(since).max(0.0));
         let tell = watch.raised.take().map(|raised| {
             watch.revision += 1;
             (State::Cleared, raised.level, assessment.risk)
         });
-        Decision { level: None, why, tell, settled_after }
+        Decision {
+            level: None,
+            why,
+            tell,
+            settled_after,
+        }
     }
 
-    fn while_raised(
-        &self,
-        watch: &mut Watch,
-        assessment: &Assessment,
-        risk: f64,
-        seq: u64,
-        at: Timestamp,
-    ) -> Decision {
+    fn while_raised(&self, watch: &mut Watch, assessment: &Assessment, risk: f64, seq: u64, at: Timestamp) -> Decision {
         let raised = watch.raised.expect("called while raised");
         let level = self.level(assessment);
         if level > raised.level && risk >= self.thresholds.alert && watch.handover.is_none() {
             watch.raised = Some(Raised { level, ..raised });
             watch.revision += 1;
             let tell = Some((State::Worsened, level, risk));
-            return Decision { tell, ..quiet(Why::Worsened) };
+            return Decision {
+                tell,
+                ..quiet(Why::Worsened)
+            };
         }
         let low = risk < self.thresholds.alert * self.settings.clear_share;
         // An emergency is never cleared by second thoughts of the model.
@@ -417,29 +466,33 @@ impl Policy {
             watch.clear_due = None;
         }
         let _ = seq;
-        quiet(if watch.handover.is_some() { Why::HandoverSpoken } else { Why::StillRaised })
+        quiet(if watch.handover.is_some() {
+            Why::HandoverSpoken
+        } else {
+            Why::StillRaised
+        })
     }
 
-    fn maybe_watch(
-        &self,
-        watch: &mut Watch,
-        assessment: &Assessment,
-        risk: f64,
-        seq: u64,
-        at: Timestamp,
-    ) -> Decision {
+    fn maybe_watch(&self, watch: &mut Watch, assessment: &Assessment, risk: f64, seq: u64, at: Timestamp) -> Decision {
         match watch.raised {
             Some(raised) if risk < self.thresholds.watch * self.settings.clear_share => {
                 watch.raised = None;
                 watch.revision += 1;
                 let tell = Some((State::Cleared, raised.level, risk));
-                Decision { tell, ..quiet(Why::RiskFell) }
+                Decision {
+                    tell,
+                    ..quiet(Why::RiskFell)
+                }
             }
             Some(_) => quiet(Why::StillRaised),
             None if risk >= self.thresholds.watch => self.open(watch, Level::Watch, risk, seq, at, Why::RiskRaised),
             None => {
                 let _ = assessment;
-                quiet(if watch.settled.is_some() { Why::HandedOver } else { Why::RiskLow })
+                quiet(if watch.settled.is_some() {
+                    Why::HandedOver
+                } else {
+                    Why::RiskLow
+                })
             }
         }
     }
@@ -481,12 +534,19 @@ impl Policy {
         if turns <= used {
             return self.raise(watch, assessment, risk, turn.seq, at, Why::ChancePassed);
         }
-        watch.chance = Some(Chance { turns: turns - used, due: at.plus_seconds(seconds) });
+        watch.chance = Some(Chance {
+            turns: turns - used,
+            due: at.plus_seconds(seconds),
+        });
         quiet(Why::FairChance)
     }
 
     fn level(&self, assessment: &Assessment) -> Level {
-        if assessment.emergency { Level::Emergency } else { Level::Alert }
+        if assessment.emergency {
+            Level::Emergency
+        } else {
+            Level::Alert
+        }
     }
 
     fn raise(
@@ -505,7 +565,11 @@ impl Policy {
 
     /// Opens an episode, or raises the level of the open one.
     fn open(&self, watch: &mut Watch, level: Level, risk: f64, seq: u64, at: Timestamp, why: Why) -> Decision {
-        let state = if watch.raised.is_some() { State::Worsened } else { State::Raised };
+        let state = if watch.raised.is_some() {
+            State::Worsened
+        } else {
+            State::Raised
+        };
         self.tell(watch, state, level, risk, seq, at, why)
     }
 
@@ -528,11 +592,19 @@ impl Policy {
             None => {
                 watch.episode += 1;
                 watch.revision = 1;
-                watch.raised = Some(Raised { level, seq, at, lost_told: false });
+                watch.raised = Some(Raised {
+                    level,
+                    seq,
+                    at,
+                    lost_told: false,
+                });
             }
         }
         let level = watch.raised.map_or(level, |raised| raised.level);
-        Decision { tell: Some((state, level, risk)), ..quiet(why) }
+        Decision {
+            tell: Some((state, level, risk)),
+            ..quiet(why)
+        }
     }
 
     fn due(
@@ -567,13 +639,23 @@ impl Policy {
                     watch.need_since = None;
                     watch.revision += 1;
                     let tell = Some((State::Cleared, raised.level, risk));
-                    Decision { tell, ..quiet(Why::RiskFell) }
+                    Decision {
+                        tell,
+                        ..quiet(Why::RiskFell)
+                    }
                 }
                 _ => quiet(Why::StillRaised),
             },
             Deadline::Silence if self.need_is_open(watch, assessment, risk) => {
-                let decision =
-                    self.tell(watch, State::ContactLost, self.level(assessment), risk, seq, at, Why::ContactLost);
+                let decision = self.tell(
+                    watch,
+                    State::ContactLost,
+                    self.level(assessment),
+                    risk,
+                    seq,
+                    at,
+                    Why::ContactLost,
+                );
                 watch.chance = None;
                 if let Some(raised) = &mut watch.raised {
                     raised.lost_told = true;
@@ -612,7 +694,10 @@ impl Policy {
         if !(self.need_is_open(watch, assessment, risk) || (last && assessment.heard)) {
             if let Some(raised) = watch.raised.take() {
                 watch.revision += 1;
-                return Decision { tell: Some((State::Cleared, raised.level, risk)), ..quiet(Why::CallOver) };
+                return Decision {
+                    tell: Some((State::Cleared, raised.level, risk)),
+                    ..quiet(Why::CallOver)
+                };
             }
             return quiet(Why::CallOver);
         }
@@ -623,14 +708,10 @@ impl Policy {
         self.tell(watch, state, self.level(assessment), risk, seq, at, why)
     }
 
-    fn set_silence(
-        &self,
-        watch: &mut Watch,
-        assessment: &Assessment,
-        happening: Happening<'_>,
-        at: Timestamp,
-    ) {
-        let Happening::Event { ended, .. } = happening else { return };
+    fn set_silence(&self, watch: &mut Watch, assessment: &Assessment, happening: Happening<'_>, at: Timestamp) {
+        let Happening::Event { ended, .. } = happening else {
+            return;
+        };
         let told = watch.raised.is_some_and(|raised| raised.lost_told);
         let open = watch.raised.is_some_and(|raised| raised.level.pages())
             || watch.chance.is_some()
@@ -650,5 +731,10 @@ struct Turn<'t> {
 }
 
 fn quiet(why: Why) -> Decision {
-    Decision { level: None, why, tell: None, settled_after: None }
+    Decision {
+        level: None,
+        why,
+        tell: None,
+        settled_after: None,
+    }
 }

@@ -159,6 +159,7 @@ const MAX_SAID: usize = 5;
 const MAX_AGAINST: usize = 5;
 
 /// What an alert is made of besides the call.
+#[derive(Debug)]
 pub struct Ground<'g> {
     pub lexicon: &'g Lexicon,
     pub call: &'g Call,
@@ -228,7 +229,11 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
         return Vec::new();
     }
     let heard = ground.call.heard();
-    let mut findings: Vec<&Urgent> = ground.urgencies.iter().filter(|u| heard.find(u.concept).is_some_and(Known::is_present)).collect();
+    let mut findings: Vec<&Urgent> = ground
+        .urgencies
+        .iter()
+        .filter(|u| heard.find(u.concept).is_some_and(Known::is_present))
+        .collect();
     // Findings before the symptoms that they are made of.
     findings.sort_by_key(|u| ground.lexicon.concept(u.concept).needed().is_none());
     let mut all: Vec<Said> = Vec::new();
@@ -239,7 +244,9 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
         let finding = &ground.lexicon.concept(urgent.concept).id;
         for quote in heard.words_of(ground.lexicon, urgent.concept).into_iter().take(2) {
             let text = (ground.quotes == Quotes::Full).then(|| quote.text.to_string());
-            if all.iter().any(|said| said.seq == quote.seq && said.quote == text && ground.lexicon.concept(urgent.concept).needed().is_none()) {
+            if all.iter().any(|said| {
+                said.seq == quote.seq && said.quote == text && ground.lexicon.concept(urgent.concept).needed().is_none()
+            }) {
                 continue;
             }
             all.push(Said {
@@ -276,7 +283,12 @@ fn not_done(ground: &Ground<'_>, since: u64, state: State) -> Vec<NotDone> {
         .map(|done| NotDone {
             what: deed_name(done.deed).to_owned(),
             seq: Some(done.seq),
-            text: format!("{}{}, {} s after it", done.deed.label(), ahead(done), seconds(done.at())),
+            text: format!(
+                "{}{}, {} s after it",
+                done.deed.label(),
+                ahead(done),
+                seconds(done.at())
+            ),
         })
         .collect();
     let text = match state {
@@ -285,7 +297,11 @@ fn not_done(ground: &Ground<'_>, since: u64, state: State) -> Vec<NotDone> {
         State::EndedUnescalated => "the call ended without a hand-over or advice to call 911".to_owned(),
         _ => format!("no hand-over for {} s", seconds(ground.at)),
     };
-    all.push(NotDone { what: "no_escalation".to_owned(), seq: None, text });
+    all.push(NotDone {
+        what: "no_escalation".to_owned(),
+        seq: None,
+        text,
+    });
     all
 }
 
@@ -293,7 +309,12 @@ fn counts_against(deed: Deed) -> bool {
     deed.closes_the_matter()
         || matches!(
             deed,
-            Deed::OwnDiagnosis | Deed::Soothing | Deed::Declining | Deed::Hold | Deed::OffersBooking | Deed::UrgentMessage
+            Deed::OwnDiagnosis
+                | Deed::Soothing
+                | Deed::Declining
+                | Deed::Hold
+                | Deed::OffersBooking
+                | Deed::UrgentMessage
         )
 }
 
@@ -345,10 +366,19 @@ fn minimum(ground: &Ground<'_>) -> Minimum {
         .find(|concept| concept.needed().is_some())
         .map_or("", |concept| concept.minimum.as_str());
     let (action, text) = match ground.assessment.needed {
-        Needed::Emergency => ("clinician_now", "Bring a clinician onto the call now, or have the caller ring 911."),
-        Needed::Urgent => ("clinician_within_hour", "Have a clinician speak to the caller within the hour."),
+        Needed::Emergency => (
+            "clinician_now",
+            "Bring a clinician onto the call now, or have the caller ring 911.",
+        ),
+        Needed::Urgent => (
+            "clinician_within_hour",
+            "Have a clinician speak to the caller within the hour.",
+        ),
     };
-    Minimum { action: action.to_owned(), text: if special.is_empty() { text } else { special }.to_owned() }
+    Minimum {
+        action: action.to_owned(),
+        text: if special.is_empty() { text } else { special }.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -149,9 +149,18 @@ impl From<WatchRow> for Watch {
         Self {
             episode: row.episode,
             revision: row.revision,
-            raised: row.raised.map(|(level, seq, at, lost_told)| Raised { level, seq, at: time(at), lost_told }),
+            raised: row.raised.map(|(level, seq, at, lost_told)| Raised {
+                level,
+                seq,
+                at: time(at),
+                lost_told,
+            }),
             chance: row.chance.map(|(turns, due)| Chance { turns, due: time(due) }),
-            handover: row.handover.map(|(first, due, seq)| Handover { first: time(first), due: time(due), seq }),
+            handover: row.handover.map(|(first, due, seq)| Handover {
+                first: time(first),
+                due: time(due),
+                seq,
+            }),
             clear_due: row.clear_due.map(time),
             silence_due: row.silence_due.map(time),
             forget_due: row.forget_due.map(time),

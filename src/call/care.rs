@@ -78,7 +78,10 @@ impl Deed {
 
     /// After it the caller is put off: the last chance to speak up.
     pub const fn closes_the_matter(self) -> bool {
-        matches!(self, Self::Booked | Self::MessageTaken | Self::CallbackPromised | Self::AdviceGiven | Self::Closing)
+        matches!(
+            self,
+            Self::Booked | Self::MessageTaken | Self::CallbackPromised | Self::AdviceGiven | Self::Closing
+        )
     }
 
     /// What people read.
@@ -135,7 +138,13 @@ impl Care {
     pub fn did(&mut self, done: Done) {
         match self.done.iter_mut().find(|old| old.deed == done.deed) {
             // The action that follows the words says how far off the visit is.
-            Some(old) => *old = Done { minutes: done.minutes.or(old.minutes), inferred: done.inferred && old.inferred, ..done },
+            Some(old) => {
+                *old = Done {
+                    minutes: done.minutes.or(old.minutes),
+                    inferred: done.inferred && old.inferred,
+                    ..done
+                }
+            }
             None => self.done.push(done),
         }
     }

@@ -65,6 +65,7 @@ fn share(status: Status, typed: bool) -> f32 {
 /// Strength with which a bare yes affirms what was asked: one finding, or each of a list.
 const YES_TO_ONE: f32 = 0.85;
 const YES_TO_LIST: f32 = 0.55;
+const YES_AND_MORE: f32 = 0.3;
 /// Strength with which any answer but no affirms what the question takes for granted.
 const PRESUPPOSED: f32 = 0.7;
 const PRESUPPOSED_IN_LIST: f32 = 0.4;
@@ -206,14 +207,30 @@ impl Heard {
 
     /// The caller's own mentions, corrected by the question, and those that the question alone names.
     fn with_answer(&self, turn: &CallerTurn, asked: Option<&Asked>) -> Vec<Said> {
-        let mut said: Vec<Said> =
-            turn.mentions.iter().map(|mention| Said { mention: mention.clone(), answered: false }).collect();
-        let Some(Asked { question, .. }) = asked else { return said };
+        let mut said: Vec<Said> = turn
+            .mentions
+            .iter()
+            .map(|mention| Said {
+                mention: mention.clone(),
+                answered: false,
+            })
+            .collect();
+        let Some(Asked { question, .. }) = asked else {
+            return said;
+        };
         if question.contact || question.history {
             for own in &mut said {
                 if own.mention.status == Status::Present && own.mention.kind.is_none() && !turn.is_about_now() {
-                    own.mention.status = if question.contact { Status::OtherPerson } else { Status::Past };
-                    own.mention.kind = Some(if question.contact { NearMiss::OtherPerson } else { NearMiss::Old });
+                    own.mention.status = if question.contact {
+                        Status::OtherPerson
+                    } else {
+                        Status::Past
+                    };
+                    own.mention.kind = Some(if question.contact {
+                        NearMiss::OtherPerson
+                    } else {
+                        NearMiss::Old
+                    });
                 }
             }
         }
@@ -221,7 +238,10 @@ impl Heard {
             return said;
         }
         let list = question.names.len() > 1;
-        let names_one_itself = question.names.iter().any(|name| turn.mentions.iter().any(|m| m.concept == *name));
+        let names_one_itself = question
+            .names
+            .iter()
+            .any(|name| turn.mentions.iter().any(|m| m.concept == *name));
         for name in &question.names {
             if turn.mentions.iter().any(|m| m.concept == *name) {
                 continue;
@@ -229,11 +249,17 @@ impl Heard {
             let answer = match turn.reply {
                 Reply::Yes if question.history => Some((Status::Past, 1.0)),
                 Reply::Yes if list && names_one_itself && turn.words > 3 => None,
+                // "Yeah, he just ate": a yes that goes on about something else affirms little of a list.
+                Reply::Yes if list && turn.words > 3 => Some((Status::Present, YES_AND_MORE)),
                 Reply::Yes => Some((Status::Present, if list { YES_TO_LIST } else { YES_TO_ONE })),
                 Reply::No if question.presupposes => None,
                 Reply::No => Some((Status::Denied, 1.0)),
                 Reply::Neither if question.presupposes && !question.history => {
-                    let strength = if question.names.len() > 2 { PRESUPPOSED_IN_LIST } else { PRESUPPOSED };
+                    let strength = if question.names.len() > 2 {
+                        PRESUPPOSED_IN_LIST
+                    } else {
+                        PRESUPPOSED
+                    };
                     Some((Status::Present, strength))
                 }
                 Reply::Neither => None,
@@ -244,8 +270,18 @@ impl Heard {
                 Status::Past => Some(NearMiss::Old),
                 _ => None,
             };
-            let mention = Mention { concept: *name, status, kind, strength, clause: u16::MAX, words: (0, u32::MAX) };
-            said.push(Said { mention, answered: true });
+            let mention = Mention {
+                concept: *name,
+                status,
+                kind,
+                strength,
+                clause: u16::MAX,
+                words: (0, u32::MAX),
+            };
+            said.push(Said {
+                mention,
+                answered: true,
+            });
         }
         said
     }
@@ -253,8 +289,11 @@ impl Heard {
     /// Facts go to the symptoms of their clause, else of the turn, else of the question, else of the topic.
     fn attach(&mut self, turn: &CallerTurn, said: &[Said], asked: Option<&Asked>) {
         let present = |s: &&Said| s.mention.status == Status::Present;
-        let spoken: Vec<(ConceptId, u16)> =
-            said.iter().filter(present).map(|s| (s.mention.concept, s.mention.clause)).collect();
+        let spoken: Vec<(ConceptId, u16)> = said
+            .iter()
+            .filter(present)
+            .map(|s| (s.mention.concept, s.mention.clause))
+            .collect();
         if !spoken.is_empty() {
             self.topic = spoken.iter().map(|(concept, _)| *concept).take(4).collect();
         } else if let Some(asked) = asked
@@ -269,7 +308,14 @@ impl Heard {
             && turn.reply == Reply::Yes
             && turn.is_short()
         {
-            facts.extend(asked.question.facts.iter().copied().filter(|fact| fact.of != crate::signals::FactKind::Alarm));
+            facts.extend(
+                asked
+                    .question
+                    .facts
+                    .iter()
+                    .copied()
+                    .filter(|fact| fact.of != crate::signals::FactKind::Alarm),
+            );
         }
         for fact in facts {
             let denied = turn.reply == Reply::No && turn.words < 8 && !fact.of.of_symptom();
@@ -280,9 +326,16 @@ impl Heard {
             if !fact.of.of_symptom() {
                 continue;
             }
-            let same_clause: Vec<ConceptId> =
-                spoken.iter().filter(|(_, clause)| *clause == fact.clause).map(|(concept, _)| *concept).collect();
-            let to = if same_clause.is_empty() { self.topic.clone() } else { same_clause };
+            let same_clause: Vec<ConceptId> = spoken
+                .iter()
+                .filter(|(_, clause)| *clause == fact.clause)
+                .map(|(concept, _)| *concept)
+                .collect();
+            let to = if same_clause.is_empty() {
+                self.topic.clone()
+            } else {
+                same_clause
+            };
             for concept in to {
                 // The mention itself comes after: a place is kept for it.
                 self.entry(concept).attributes |= 1 << fact.bit;
@@ -292,21 +345,25 @@ impl Heard {
 
     /// The place of a concept, made where there was none.
     fn entry(&mut self, concept: ConceptId) -> &mut Known {
-        let at = self.known.iter().position(|known| known.concept == concept).unwrap_or_else(|| {
-            self.known.push(Known {
-                concept,
-                status: Status::Uncertain,
-                kind: None,
-                said: 0.0,
-                follows: 0.0,
-                attributes: 0,
-                chief: false,
-                asked: false,
-                first_seq: u64::MAX,
-                first_at: Timestamp::from_millis(i64::MAX),
+        let at = self
+            .known
+            .iter()
+            .position(|known| known.concept == concept)
+            .unwrap_or_else(|| {
+                self.known.push(Known {
+                    concept,
+                    status: Status::Uncertain,
+                    kind: None,
+                    said: 0.0,
+                    follows: 0.0,
+                    attributes: 0,
+                    chief: false,
+                    asked: false,
+                    first_seq: u64::MAX,
+                    first_at: Timestamp::from_millis(i64::MAX),
+                });
+                self.known.len() - 1
             });
-            self.known.len() - 1
-        });
         &mut self.known[at]
     }
 
@@ -339,7 +396,11 @@ impl Heard {
         }
         known.chief |= turns <= CHIEF_TURNS && mention.status == Status::Present;
         // What was affirmed stays so until its evidence is gone.
-        let settled = if was_present && known.said >= PRESENT { Status::Present } else { mention.status };
+        let settled = if was_present && known.said >= PRESENT {
+            Status::Present
+        } else {
+            mention.status
+        };
         known.status = settled;
         known.kind = mention.kind;
         if !was_present && known.said >= PRESENT && mention.status == Status::Present {
@@ -360,8 +421,11 @@ impl Heard {
             table.clear();
             table.resize(lexicon.concepts.len(), Row::default());
             for known in &self.known {
-                table[known.concept.0 as usize] =
-                    Row { evidence: known.said, attributes: known.attributes, chief: known.chief };
+                table[known.concept.0 as usize] = Row {
+                    evidence: known.said,
+                    attributes: known.attributes,
+                    chief: known.chief,
+                };
             }
             let mut follows: Vec<(ConceptId, f32)> = Vec::new();
             for combination in &lexicon.combinations {
@@ -377,12 +441,7 @@ impl Heard {
         });
     }
 
-    fn take_conclusions(
-        &mut self,
-        follows: &[(ConceptId, f32)],
-        moment: Moment,
-        changes: &mut Vec<Change>,
-    ) {
+    fn take_conclusions(&mut self, follows: &[(ConceptId, f32)], moment: Moment, changes: &mut Vec<Change>) {
         for known in &mut self.known {
             if !follows.iter().any(|(finding, _)| *finding == known.concept) {
                 known.follows = 0.0;
@@ -402,7 +461,9 @@ impl Heard {
             known.first_seq = known.first_seq.min(moment.seq);
             known.first_at = known.first_at.min(moment.at);
             self.last_new = Some((moment.seq, moment.at, turns));
-            let told = changes.iter().any(|c| c.concept == *finding && c.status == Status::Present);
+            let told = changes
+                .iter()
+                .any(|c| c.concept == *finding && c.status == Status::Present);
             if !told {
                 changes.push(Change {
                     concept: *finding,
@@ -445,8 +506,11 @@ impl Heard {
             table.clear();
             table.resize(lexicon.concepts.len(), Row::default());
             for known in &self.known {
-                table[known.concept.0 as usize] =
-                    Row { evidence: known.said, attributes: known.attributes, chief: known.chief };
+                table[known.concept.0 as usize] = Row {
+                    evidence: known.said,
+                    attributes: known.attributes,
+                    chief: known.chief,
+                };
             }
             let best = lexicon
                 .combinations
@@ -463,7 +527,10 @@ impl Heard {
                     Condition::Fact(_) => None,
                 })
                 .collect();
-            self.quotes.iter().filter(|quote| parts.contains(&quote.concept)).collect()
+            self.quotes
+                .iter()
+                .filter(|quote| parts.contains(&quote.concept))
+                .collect()
         })
     }
 }
@@ -507,10 +574,20 @@ fn excerpt(text: &str, (from, to): (u32, u32)) -> &str {
     let middle = floor((from as usize).midpoint(to.min(text.len() as u32) as usize));
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
     let center = starts.partition_point(|at| *at < middle);
-    let low = center.saturating_sub(MAX_QUOTE_CHARS / 2).min(starts.len() - 1 - MAX_QUOTE_CHARS);
+    let low = center
+        .saturating_sub(MAX_QUOTE_CHARS / 2)
+        .min(starts.len() - 1 - MAX_QUOTE_CHARS);
     let window = &text[starts[low]..starts[low + MAX_QUOTE_CHARS]];
-    let begin = if low == 0 { 0 } else { window.find(' ').map_or(0, |at| at + 1) };
-    let end = if low + MAX_QUOTE_CHARS == starts.len() - 1 { window.len() } else { window.rfind(' ').unwrap_or(window.len()) };
+    let begin = if low == 0 {
+        0
+    } else {
+        window.find(' ').map_or(0, |at| at + 1)
+    };
+    let end = if low + MAX_QUOTE_CHARS == starts.len() - 1 {
+        window.len()
+    } else {
+        window.rfind(' ').unwrap_or(window.len())
+    };
     &window[begin..end.max(begin)]
 }
 
@@ -576,7 +653,10 @@ mod tests {
         let text = format!("{} my chest hurts {}", "word ".repeat(80), "more ".repeat(80));
         let at = text.find("chest").unwrap() as u32;
         let cut = excerpt(&text, (at, at + 11));
-        assert!(cut.contains("my chest hurts") && cut.chars().count() <= MAX_QUOTE_CHARS, "{cut}");
+        assert!(
+            cut.contains("my chest hurts") && cut.chars().count() <= MAX_QUOTE_CHARS,
+            "{cut}"
+        );
         assert_eq!(excerpt("  short  ", (0, 3)), "short");
         let wide = "ü".repeat(500);
         assert_eq!(excerpt(&wide, (0, 2)).chars().count(), MAX_QUOTE_CHARS);

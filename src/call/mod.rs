@@ -84,13 +84,23 @@ impl Context {
 
     /// Seconds from the start of the call; 0 where that is not known.
     pub fn seconds_at(&self, at: Timestamp) -> f64 {
-        self.started_at.or(self.first_at).map_or(0.0, |start| at.seconds_since(start).max(0.0))
+        self.started_at
+            .or(self.first_at)
+            .map_or(0.0, |start| at.seconds_since(start).max(0.0))
     }
 
     /// The agent is a clinician: then nobody is being put off.
     pub fn clinical_agent(&self) -> bool {
-        let role = self.started.agent.as_ref().and_then(|agent| agent.role.as_deref()).unwrap_or("");
-        matches!(role, "nurse" | "physician" | "doctor" | "clinician" | "paramedic" | "triage_nurse" | "nurse_practitioner")
+        let role = self
+            .started
+            .agent
+            .as_ref()
+            .and_then(|agent| agent.role.as_deref())
+            .unwrap_or("");
+        matches!(
+            role,
+            "nurse" | "physician" | "doctor" | "clinician" | "paramedic" | "triage_nurse" | "nurse_practitioner"
+        )
     }
 }
 
@@ -135,7 +145,11 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { max_events: 20_000, max_partials: 4, transfer_leg_seconds: 120 }
+        Self {
+            max_events: 20_000,
+            max_partials: 4,
+            transfer_leg_seconds: 120,
+        }
     }
 }
 
@@ -185,7 +199,9 @@ impl Call {
     pub fn apply(&mut self, reader: &Reader, event: &Event, bounds: &Bounds) -> Applied {
         let mut applied = Applied {
             fate: Fate::Applied,
-            seq: event.seq.unwrap_or(self.sequence.last + u64::from(self.sequence.applied > 0)),
+            seq: event
+                .seq
+                .unwrap_or(self.sequence.last + u64::from(self.sequence.applied > 0)),
             voice: Voice::Nobody,
             changes: Vec::new(),
             deeds: Vec::new(),
@@ -208,13 +224,17 @@ impl Call {
             }
             self.ended = None;
         }
-        let unknown = matches!(event.body, Body::Unknown);
-        if unknown || self.sequence.applied >= bounds.max_events {
+        if matches!(event.body, Body::Unknown) || self.sequence.applied >= bounds.max_events {
+            // It was there, so it is no gap.
+            self.sequence.skip(event.seq, event.event_id.as_deref());
             applied.fate = Fate::Ignored;
             return applied;
         }
         applied.seq = self.sequence.take(event.seq, event.event_id.as_deref());
-        self.recognition.lost_events = self.recognition.lost_events.saturating_add(applied.lost.min(1000) as u32);
+        self.recognition.lost_events = self
+            .recognition
+            .lost_events
+            .saturating_add(applied.lost.min(1000) as u32);
         self.context.first_at.get_or_insert(event.at);
         self.last_at = Some(self.last_at.map_or(event.at, |last| last.max(event.at)));
         self.take(reader, event, bounds, &mut applied);
@@ -222,7 +242,11 @@ impl Call {
     }
 
     fn take(&mut self, reader: &Reader, event: &Event, bounds: &Bounds, applied: &mut Applied) {
-        let moment = Moment { seq: applied.seq, at: event.at, typed: self.context.typed() };
+        let moment = Moment {
+            seq: applied.seq,
+            at: event.at,
+            typed: self.context.typed(),
+        };
         match &event.body {
             Body::Started(started) => self.start(reader, started, event.at),
             Body::Utterance(said) => self.utterance(reader, said, moment, bounds, applied),
@@ -245,7 +269,10 @@ impl Call {
                 self.settle_partials(reader, |_| true, applied);
                 self.ended = Some(End {
                     at: event.at,
-                    to_clinicians: matches!(disposition, "escalated" | "emergency" | "transferred" | "transferred_to_clinician"),
+                    to_clinicians: matches!(
+                        disposition,
+                        "escalated" | "emergency" | "transferred" | "transferred_to_clinician"
+                    ),
                 });
             }
             Body::Unknown => {}
@@ -266,14 +293,7 @@ impl Call {
         }
     }
 
-    fn utterance(
-        &mut self,
-        reader: &Reader,
-        said: &Utterance,
-        moment: Moment,
-        bounds: &Bounds,
-        applied: &mut Applied,
-    ) {
+    fn utterance(&mut self, reader: &Reader, said: &Utterance, moment: Moment, bounds: &Bounds, applied: &mut Applied) {
         applied.voice = match said.speaker {
             Speaker::Caller => Voice::Caller,
             Speaker::Agent => Voice::Agent,
@@ -286,7 +306,10 @@ impl Call {
         self.recognition.cut_texts = self.recognition.cut_texts.saturating_add(u16::from(said.cut));
         let before = self.present();
         let id = said.utterance_id.as_deref();
-        let replaced = self.partials.iter().position(|open| id.is_some() && open.said.utterance_id.as_deref() == id);
+        let replaced = self
+            .partials
+            .iter()
+            .position(|open| id.is_some() && open.said.utterance_id.as_deref() == id);
         let replaced = replaced.map(|at| self.partials.remove(at));
         if said.is_final {
             // A speaker who begins a new turn has ended the one before.
@@ -296,7 +319,11 @@ impl Call {
             if self.partials.len() >= bounds.max_partials {
                 self.settle_partials(reader, |_| true, applied);
             }
-            self.partials.push(Partial { said: said.clone(), seq: moment.seq, at: moment.at });
+            self.partials.push(Partial {
+                said: said.clone(),
+                seq: moment.seq,
+                at: moment.at,
+            });
         }
         if replaced.is_some() || !said.is_final {
             self.lay_over(reader);
@@ -309,12 +336,23 @@ impl Call {
         if self.partials.is_empty() {
             return Vec::new();
         }
-        self.heard().known.iter().filter(|known| known.is_present()).map(|known| known.concept).collect()
+        self.heard()
+            .known
+            .iter()
+            .filter(|known| known.is_present())
+            .map(|known| known.concept)
+            .collect()
     }
 
     /// What a partial result added, or what its successor took back.
     fn tell_difference(&self, before: &[ConceptId], seq: u64, applied: &mut Applied) {
-        let change = |concept, status| Change { concept, status, kind: None, seq, answered: false };
+        let change = |concept, status| Change {
+            concept,
+            status,
+            kind: None,
+            seq,
+            answered: false,
+        };
         for known in self.heard().known.iter().filter(|known| known.is_present()) {
             let told = applied.changes.iter().any(|change| change.concept == known.concept);
             if !before.contains(&known.concept) && !told {
@@ -332,8 +370,19 @@ impl Call {
     fn settle_partials(&mut self, reader: &Reader, which: impl Fn(&Partial) -> bool, applied: &mut Applied) {
         let typed = self.context.typed();
         for open in self.partials.extract_if(.., |open| which(open)).collect::<Vec<_>>() {
-            let moment = Moment { seq: open.seq, at: open.at, typed };
-            hear(&mut self.settled, &mut self.recognition, reader, &open.said, moment, applied);
+            let moment = Moment {
+                seq: open.seq,
+                at: open.at,
+                typed,
+            };
+            hear(
+                &mut self.settled,
+                &mut self.recognition,
+                reader,
+                &open.said,
+                moment,
+                applied,
+            );
         }
     }
 
@@ -345,7 +394,11 @@ impl Call {
         let mut over = self.settled.clone();
         let mut recognition = self.recognition;
         for open in &self.partials {
-            let moment = Moment { seq: open.seq, at: open.at, typed: self.context.typed() };
+            let moment = Moment {
+                seq: open.seq,
+                at: open.at,
+                typed: self.context.typed(),
+            };
             let mut ignored = Applied {
                 fate: Fate::Applied,
                 seq: open.seq,
@@ -362,7 +415,10 @@ impl Call {
 
     fn action(&mut self, action: &Action, moment: Moment, applied: &mut Applied) {
         let care = &mut self.settled.1;
-        let to_clinicians = !matches!(action.to.as_deref(), Some("front_desk" | "billing" | "pharmacy" | "scheduling"));
+        let to_clinicians = !matches!(
+            action.to.as_deref(),
+            Some("front_desk" | "billing" | "pharmacy" | "scheduling")
+        );
         let deed = match action.act {
             Act::Escalated if action.mode.as_deref() == Some("urgent_message") => Deed::UrgentMessage,
             // An adapter that only read the words knows no more than we do.
@@ -411,7 +467,9 @@ fn hear(
                 recognition.confidences += 1;
             }
             let turn = reader.caller(&said.text);
-            applied.changes.extend(heard.caller(reader.lexicon(), &turn, &said.text, moment));
+            applied
+                .changes
+                .extend(heard.caller(reader.lexicon(), &turn, &said.text, moment));
         }
         Speaker::Agent => {
             recognition.agent_turns = recognition.agent_turns.saturating_add(1);
@@ -420,8 +478,16 @@ fn hear(
             for act in &turn.acts {
                 debug_assert!(matches!(lexicon.concept(*act).kind, Kind::Act));
                 let id = lexicon.concept(*act).id.as_str();
-                let Some(deed) = Deed::ALL.into_iter().find(|deed| deed.act() == Some(id)) else { continue };
-                let done = Done { deed, seq: moment.seq, at_ms: moment.at.millis(), minutes: None, inferred: true };
+                let Some(deed) = Deed::ALL.into_iter().find(|deed| deed.act() == Some(id)) else {
+                    continue;
+                };
+                let done = Done {
+                    deed,
+                    seq: moment.seq,
+                    at_ms: moment.at.millis(),
+                    minutes: None,
+                    inferred: true,
+                };
                 care.did(done);
                 applied.deeds.push(deed);
             }
@@ -429,8 +495,13 @@ fn hear(
         }
         Speaker::Clinician => {
             recognition.clinician_turns = recognition.clinician_turns.saturating_add(1);
-            let done =
-                Done { deed: Deed::Escalated, seq: moment.seq, at_ms: moment.at.millis(), minutes: None, inferred: true };
+            let done = Done {
+                deed: Deed::Escalated,
+                seq: moment.seq,
+                at_ms: moment.at.millis(),
+                minutes: None,
+                inferred: true,
+            };
             care.did(done);
             applied.deeds.push(Deed::Escalated);
         }

@@ -40,14 +40,30 @@ impl Sequence {
             return Place::Fresh { lost: 0 };
         };
         if seq > highest {
-            return Place::Fresh { lost: seq - highest - 1 };
+            return Place::Fresh {
+                lost: seq - highest - 1,
+            };
         }
         let behind = highest - seq;
-        if behind >= WINDOW || seen >> behind & 1 == 1 { Place::Duplicate } else { Place::Fresh { lost: 0 } }
+        if behind >= WINDOW || seen >> behind & 1 == 1 {
+            Place::Duplicate
+        } else {
+            Place::Fresh { lost: 0 }
+        }
     }
 
     /// Takes a fresh event in and returns its number in the call.
     pub fn take(&mut self, seq: Option<u64>, event_id: Option<&str>) -> u64 {
+        self.skip(seq, event_id);
+        let number = seq.unwrap_or(if self.applied == 0 { 0 } else { self.last + 1 });
+        self.last = number;
+        self.applied += 1;
+        self.applied_hash = mix(self.applied_hash, number);
+        number
+    }
+
+    /// Remembers a fresh event that is not applied.
+    pub fn skip(&mut self, seq: Option<u64>, event_id: Option<&str>) {
         if let Some(id) = event_id {
             if self.ids.len() == REMEMBERED_IDS {
                 self.ids.remove(0);
@@ -61,17 +77,15 @@ impl Sequence {
                 None => (seq, 1),
             });
         }
-        let number = seq.unwrap_or(if self.applied == 0 { 0 } else { self.last + 1 });
-        self.last = number;
-        self.applied += 1;
-        self.applied_hash = mix(self.applied_hash, number);
-        number
     }
 }
 
 /// One step of the running hash (SplitMix64's finaliser over the sum): cheap, and any change of order shows.
 pub fn mix(hash: u64, seq: u64) -> u64 {
-    let mut z = hash.rotate_left(5).wrapping_add(seq).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = hash
+        .rotate_left(5)
+        .wrapping_add(seq)
+        .wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -79,7 +93,9 @@ pub fn mix(hash: u64, seq: u64) -> u64 {
 
 /// FNV-1a.
 fn hash32(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +109,11 @@ mod tests {
             sequence.take(Some(seq), None);
         }
         assert_eq!(sequence.place(Some(1), None), Place::Duplicate);
-        assert_eq!(sequence.place(Some(3), None), Place::Fresh { lost: 0 }, "it was late, not lost");
+        assert_eq!(
+            sequence.place(Some(3), None),
+            Place::Fresh { lost: 0 },
+            "it was late, not lost"
+        );
         assert_eq!(sequence.place(Some(7), None), Place::Fresh { lost: 2 });
         sequence.take(Some(3), None);
         assert_eq!(sequence.place(Some(3), None), Place::Duplicate);

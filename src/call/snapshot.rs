@@ -120,7 +120,9 @@ const KINDS: [NearMiss; 9] = [
 ];
 
 fn place_of<T: PartialEq>(all: &[T], value: &T) -> u8 {
-    all.iter().position(|one| one == value).expect("every value stands in its table") as u8
+    all.iter()
+        .position(|one| one == value)
+        .expect("every value stands in its table") as u8
 }
 
 fn owned(text: &Option<Box<str>>) -> Option<String> {
@@ -133,11 +135,18 @@ fn boxed(text: Option<String>) -> Option<Box<str>> {
 
 /// Bits → keys of the facts.
 fn fact_keys(lexicon: &Lexicon, bits: u128) -> Vec<u32> {
-    lexicon.facts.iter().filter(|(bit, _)| bits >> **bit & 1 == 1).map(|(_, concept)| lexicon.key(*concept)).collect()
+    lexicon
+        .facts
+        .iter()
+        .filter(|(bit, _)| bits >> **bit & 1 == 1)
+        .map(|(_, concept)| lexicon.key(*concept))
+        .collect()
 }
 
 fn fact_bits(lexicon: &Lexicon, keys: &[u32]) -> u128 {
-    keys.iter().filter_map(|key| fact_of(lexicon, *key)).fold(0, |bits, fact| bits | 1 << fact.bit)
+    keys.iter()
+        .filter_map(|key| fact_of(lexicon, *key))
+        .fold(0, |bits, fact| bits | 1 << fact.bit)
 }
 
 fn fact_of(lexicon: &Lexicon, key: u32) -> Option<FactMention> {
@@ -158,8 +167,14 @@ impl Snapshot {
             queue: owned(&started.queue),
             site: owned(&started.site),
             callback_ref: owned(&started.callback_ref),
-            agent: started.agent.as_ref().map(|a| (owned(&a.role), a.contractor, a.tenure_days)),
-            patient: started.patient.as_ref().map(|p| (p.age, p.sex, owned(&p.language), p.contacts_72h)),
+            agent: started
+                .agent
+                .as_ref()
+                .map(|a| (owned(&a.role), a.contractor, a.tenure_days)),
+            patient: started
+                .patient
+                .as_ref()
+                .map(|p| (p.age, p.sex, owned(&p.language), p.contacts_72h)),
             started_at: call.context.started_at.map(Timestamp::millis),
             first_at: call.context.first_at.map(Timestamp::millis),
             sequence: call.sequence.clone(),
@@ -177,7 +192,12 @@ impl Snapshot {
             facts: fact_keys(lexicon, heard.facts),
             asked: heard.asked.as_ref().map(|asked| AskedRow {
                 names: keys(&asked.question.names),
-                facts: asked.question.facts.iter().map(|f| lexicon.key(lexicon.facts[&f.bit])).collect(),
+                facts: asked
+                    .question
+                    .facts
+                    .iter()
+                    .map(|f| lexicon.key(lexicon.facts[&f.bit]))
+                    .collect(),
                 contact: asked.question.contact,
                 history: asked.question.history,
                 presupposes: asked.question.presupposes,
@@ -214,7 +234,11 @@ impl Snapshot {
                 seq: row.seq,
             }),
             topic: concepts(&self.topic),
-            quotes: self.quotes.into_iter().filter_map(|row| quote_of(row, lexicon)).collect(),
+            quotes: self
+                .quotes
+                .into_iter()
+                .filter_map(|row| quote_of(row, lexicon))
+                .collect(),
             turns: self.turns,
             words: self.words,
             counts: self.counts,
@@ -253,7 +277,10 @@ impl Snapshot {
                 lost_events,
                 cut_texts,
             },
-            ended: self.ended.map(|(at, to_clinicians)| End { at: time(at), to_clinicians }),
+            ended: self.ended.map(|(at, to_clinicians)| End {
+                at: time(at),
+                to_clinicians,
+            }),
             last_at: self.last_at.map(time),
             settled: (heard, self.care),
             partials: self.partials.into_iter().map(partial_of).collect(),

@@ -59,7 +59,11 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
         None => simulation::CALLS.to_owned(),
     };
-    let lines: Vec<&[u8]> = text.lines().filter(|line| !line.is_empty()).map(str::as_bytes).collect();
+    let lines: Vec<&[u8]> = text
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(str::as_bytes)
+        .collect();
     drop(time(&pipeline, &lines, Duration::from_secs(1))?);
     let (all, caller) = time(&pipeline, &lines, Duration::from_secs(args.seconds))?;
     let adversarial = adversarial(&pipeline)?;
@@ -82,7 +86,10 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     for (name, t) in [
         ("all events", &report.all_events),
         ("caller's turns", &report.caller_turns),
-        ("adversarial turn of 4,000 characters", &report.adversarial_turn_4000_chars),
+        (
+            "adversarial turn of 4,000 characters",
+            &report.adversarial_turn_4000_chars,
+        ),
     ] {
         println!(
             "  {name:38} mean {:7.2}  p50 {:7.2}  p99 {:7.2}  worst {:8.2}  n={}",
@@ -144,7 +151,9 @@ fn adversarial(pipeline: &Pipeline) -> Result<Vec<f64>, Failure> {
         let start = Instant::now();
         let decoded = decode(&line, None, &Limits::default())?;
         let mut watched = Watched::new(decoded.event.call_id.clone());
-        pipeline.step(&mut watched, &decoded.event, |outcome| drop(std::hint::black_box(outcome)));
+        pipeline.step(&mut watched, &decoded.event, |outcome| {
+            drop(std::hint::black_box(outcome))
+        });
         all.push(start.elapsed().as_secs_f64() * 1e6);
     }
     Ok(all.split_off(500))
@@ -166,12 +175,19 @@ fn weigh(pipeline: &Pipeline, lines: &[&[u8]], count: usize) -> Result<(Option<f
         let mut watched = Watched::new(id.clone());
         for place in 0..EVENTS_A_CALL {
             let like = &bodies[(number * 7 + place) % bodies.len()];
-            let event = Event { call_id: id.clone(), seq: Some(place as u64), event_id: None, ..like.clone() };
+            let event = Event {
+                call_id: id.clone(),
+                seq: Some(place as u64),
+                event_id: None,
+                ..like.clone()
+            };
             pipeline.step(&mut watched, &event, drop);
         }
         open.push(watched);
     }
-    let grown = before.zip(resident()).map(|(before, after)| (after - before) as f64 / count as f64);
+    let grown = before
+        .zip(resident())
+        .map(|(before, after)| (after - before) as f64 / count as f64);
     let sample = open.iter().step_by((count / 1000).max(1));
     let (bytes, calls) = sample.fold((0, 0), |(bytes, calls), watched| {
         (bytes + watched.to_bytes(pipeline.reader()).len(), calls + 1)
@@ -188,7 +204,10 @@ fn resident() -> Option<i64> {
 
 fn times(mut all: Vec<f64>) -> Times {
     all.sort_by(f64::total_cmp);
-    let at = |share: f64| all.get(((all.len() as f64 * share) as usize).min(all.len().saturating_sub(1))).copied();
+    let at = |share: f64| {
+        all.get(((all.len() as f64 * share) as usize).min(all.len().saturating_sub(1)))
+            .copied()
+    };
     Times {
         steps: all.len(),
         mean_us: all.iter().sum::<f64>() / all.len().max(1) as f64,

@@ -36,6 +36,9 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         ConfigCommand::Check => {
             let config = Config::load(args.config.as_deref()).map_err(gate)?;
             serve::pipeline(&config, common)?;
+            if !config.webhook.url.is_empty() {
+                crate::delivery::Courier::new(&config.webhook).map_err(gate)?;
+            }
             println!("the configuration makes sense and its model holds");
         }
         ConfigCommand::Show { defaults: true } => print!("{DEFAULT}"),

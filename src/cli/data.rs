@@ -16,8 +16,8 @@ pub fn read_calls(path: &Path) -> Result<(Vec<Vec<Event>>, DataSource)> {
     let mut order: HashMap<String, usize> = HashMap::new();
     let mut calls: Vec<Vec<Event>> = Vec::new();
     for (number, line) in lines(&bytes) {
-        let decoded = decode(line, None, &Limits::default())
-            .with_context(|| format!("{} line {number}", path.display()))?;
+        let decoded =
+            decode(line, None, &Limits::default()).with_context(|| format!("{} line {number}", path.display()))?;
         let next = calls.len();
         let at = *order.entry(decoded.event.call_id.as_str().to_owned()).or_insert(next);
         if at == next {
@@ -26,7 +26,10 @@ pub fn read_calls(path: &Path) -> Result<(Vec<Vec<Event>>, DataSource)> {
         calls[at].push(decoded.event);
     }
     let source = DataSource {
-        name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        name: path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         calls: calls.len(),
         sha256: crate::signals::hex(&Sha256::digest(&bytes)),
     };
@@ -76,5 +79,9 @@ pub fn read_labelled(path: &Path) -> Result<(Vec<LabelledCall>, DataSource)> {
 }
 
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    bytes.split(|byte| *byte == b'\n').enumerate().map(|(at, line)| (at + 1, line)).filter(|(_, line)| !line.is_empty())
+    bytes
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .filter(|(_, line)| !line.is_empty())
 }

@@ -17,11 +17,7 @@ use crate::delivery::{Courier, Sent};
 use crate::telemetry::{Metrics, wall_millis};
 
 /// Begins to deliver; `None` where no webhook is configured.
-pub fn start(
-    config: &Config,
-    metrics: Arc<Metrics>,
-    stop: Arc<AtomicBool>,
-) -> Result<Option<JoinHandle<()>>, Failure> {
+pub fn start(config: &Config, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Result<Option<JoinHandle<()>>, Failure> {
     if config.webhook.url.is_empty() {
         return Ok(None);
     }
@@ -48,7 +44,11 @@ pub fn start(
                     let told = match serde_json::from_slice::<Alert>(message.payload().unwrap_or_default()) {
                         Ok(alert) => handle.block_on(tell(&courier, &alert, give_up, &metrics, &stop)),
                         Err(_) => {
-                            error!(partition = message.partition(), offset = message.offset(), "an alert cannot be read");
+                            error!(
+                                partition = message.partition(),
+                                offset = message.offset(),
+                                "an alert cannot be read"
+                            );
                             true
                         }
                     };
@@ -65,13 +65,7 @@ pub fn start(
 }
 
 /// Tries until it is told; false only where the process stops first, so that the next one tells it.
-async fn tell(
-    courier: &Courier,
-    alert: &Alert,
-    give_up: Duration,
-    metrics: &Metrics,
-    stop: &AtomicBool,
-) -> bool {
+async fn tell(courier: &Courier, alert: &Alert, give_up: Duration, metrics: &Metrics, stop: &AtomicBool) -> bool {
     let began = Instant::now();
     let mut pause = Duration::from_millis(500);
     loop {
@@ -83,11 +77,17 @@ async fn tell(
                 return true;
             }
             Sent::Refused => {
-                error!(alert = alert.alert_id.0, "the webhook's receiver refuses this alert for good");
+                error!(
+                    alert = alert.alert_id.0,
+                    "the webhook's receiver refuses this alert for good"
+                );
                 return true;
             }
             Sent::Retry if began.elapsed() >= give_up => {
-                error!(alert = alert.alert_id.0, "the webhook's receiver took no alert in time: given up");
+                error!(
+                    alert = alert.alert_id.0,
+                    "the webhook's receiver took no alert in time: given up"
+                );
                 return true;
             }
             Sent::Retry => {}

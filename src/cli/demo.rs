@@ -25,7 +25,9 @@ use crate::telemetry::{self, Heartbeat, Metrics, wall_millis};
 
 /// Watch Callward work: made-up calls, a Kafka inside this process, alerts as they are raised.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward demo\n  callward demo --seconds 20\n  callward demo --keep-running --speed 5")]
+#[command(
+    after_help = "Examples:\n  callward demo\n  callward demo --seconds 20\n  callward demo --keep-running --speed 5"
+)]
 pub struct Args {
     /// End after this many seconds.
     #[arg(long)]
@@ -57,9 +59,14 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let cluster = MockCluster::new(1).context("the mock cluster did not start")?;
     config.kafka.brokers = cluster.bootstrap_servers();
     for topic in crate::stream::topics::wanted(&config.topics) {
-        cluster.create_topic(&topic.name, PARTITIONS, 1).context("the mock cluster made no topic")?;
+        cluster
+            .create_topic(&topic.name, PARTITIONS, 1)
+            .context("the mock cluster made no topic")?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let listener = runtime.block_on(tokio::net::TcpListener::bind(&args.listen))?;
     let address = listener.local_addr()?;
     banner(version.model.label().as_str(), &address.to_string(), &args);
@@ -86,7 +93,9 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         told.wait().await;
         interrupted.store(true, Ordering::Relaxed);
     });
-    let worker = std::thread::Builder::new().name("worker-0".into()).spawn(move || stream::run(&plan, 0))?;
+    let worker = std::thread::Builder::new()
+        .name("worker-0".into())
+        .spawn(move || stream::run(&plan, 0))?;
     let show = show(&args, common, &config, &stop);
     stop.store(true, Ordering::Relaxed);
     let deadline = Instant::now() + Duration::from_secs(config.stream.drain_seconds);
@@ -112,7 +121,10 @@ fn banner(model: &str, address: &str, args: &Args) {
 fn show(args: &Args, common: &Common, config: &Config, stop: &Arc<AtomicBool>) -> Result<Shown, Failure> {
     let consumer = watch::alerts_consumer(config, Offset::Beginning)?;
     let began = Instant::now();
-    let time_is_up = || args.seconds.is_some_and(|seconds| began.elapsed() >= Duration::from_secs(seconds));
+    let time_is_up = || {
+        args.seconds
+            .is_some_and(|seconds| began.elapsed() >= Duration::from_secs(seconds))
+    };
     let mut shown = Shown::default();
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut round = 0;
@@ -143,7 +155,9 @@ fn show(args: &Args, common: &Common, config: &Config, stop: &Arc<AtomicBool>) -
                 break;
             }
         }
-        feeder.join().map_err(|_| anyhow::anyhow!("playing the calls failed"))??;
+        feeder
+            .join()
+            .map_err(|_| anyhow::anyhow!("playing the calls failed"))??;
         round += 1;
         if !args.keep_running {
             break;
@@ -200,7 +214,13 @@ struct Shown {
 impl Shown {
     /// The calls of the next round, under names of their own and with the times of now.
     fn begin_round(&mut self, round: usize) -> Result<Vec<replay::Due>, Failure> {
-        let rename = |id: &str| if round == 0 { id.to_owned() } else { format!("{id}-{}", round + 1) };
+        let rename = |id: &str| {
+            if round == 0 {
+                id.to_owned()
+            } else {
+                format!("{id}-{}", round + 1)
+            }
+        };
         for label in simulation::labels() {
             self.labels.insert(rename(&label.call_id), label);
         }
@@ -247,11 +267,21 @@ impl Shown {
     }
 
     fn print_summary(&self) {
-        let needy: Vec<&String> =
-            self.labels.iter().filter(|(_, label)| label.under_escalated).map(|(id, _)| id).collect();
-        let missed: Vec<&&String> = needy.iter().filter(|id| !self.pages.contains_key(id.as_str())).collect();
-        let wrong: Vec<&String> =
-            self.pages.keys().filter(|id| self.labels.get(*id).is_none_or(|label| !label.under_escalated)).collect();
+        let needy: Vec<&String> = self
+            .labels
+            .iter()
+            .filter(|(_, label)| label.under_escalated)
+            .map(|(id, _)| id)
+            .collect();
+        let missed: Vec<&&String> = needy
+            .iter()
+            .filter(|id| !self.pages.contains_key(id.as_str()))
+            .collect();
+        let wrong: Vec<&String> = self
+            .pages
+            .keys()
+            .filter(|id| self.labels.get(*id).is_none_or(|label| !label.under_escalated))
+            .collect();
         let mut leads: Vec<f64> = needy
             .iter()
             .filter_map(|id| Some((self.pages.get(id.as_str())?, self.ends.get(id.as_str())?)))
@@ -259,7 +289,9 @@ impl Shown {
             .map(|(page, (end, _))| end.seconds_since(*page).max(0.0))
             .collect();
         leads.sort_by(f64::total_cmp);
-        let lead = leads.get(leads.len() / 2).map_or("–".to_owned(), |seconds| format!("{seconds:.0} s"));
+        let lead = leads
+            .get(leads.len() / 2)
+            .map_or("–".to_owned(), |seconds| format!("{seconds:.0} s"));
         println!(
             "{} calls, {} in need that nobody handed over. {} paged, {} missed, {} paged without need. Median time from \
              page to end of call: {lead}.",
@@ -269,7 +301,10 @@ impl Shown {
             missed.len(),
             wrong.len()
         );
-        for (what, ids) in [("missed", missed.into_iter().map(|id| id.as_str()).collect::<Vec<_>>()), ("paged without need", wrong.into_iter().map(String::as_str).collect())] {
+        for (what, ids) in [
+            ("missed", missed.into_iter().map(|id| id.as_str()).collect::<Vec<_>>()),
+            ("paged without need", wrong.into_iter().map(String::as_str).collect()),
+        ] {
             if !ids.is_empty() {
                 println!("  {what}: {}", ids.join(", "));
             }

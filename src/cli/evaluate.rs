@@ -12,8 +12,10 @@ use crate::pipeline::outcomes_of;
 ///
 /// Of twins with the same words one is counted, and those handed over at once stand apart.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward evaluate models/data/authored/calls-c.ndjson\n  \
-    callward evaluate ours.ndjson --model 0002\n  callward evaluate real.ndjson --split-unread --everyday talks.ndjson")]
+#[command(
+    after_help = "Examples:\n  callward evaluate models/data/authored/calls-c.ndjson\n  \
+    callward evaluate ours.ndjson --model 0002\n  callward evaluate real.ndjson --split-unread --everyday talks.ndjson"
+)]
 pub struct Args {
     /// Files of calls with labels beside them; each is reported apart.
     #[arg(required = true)]
@@ -37,7 +39,10 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         let counted = counted(&calls);
         let parts: Vec<(String, Vec<&LabelledCall>)> = if args.split_unread {
             let (unread, read) = counted.into_iter().partition(|call| is_unread(call.label.case()));
-            vec![(format!("{} read", source.name), read), (format!("{} unread", source.name), unread)]
+            vec![
+                (format!("{} read", source.name), read),
+                (format!("{} unread", source.name), unread),
+            ]
         } else {
             vec![(source.name, counted)]
         };
@@ -49,19 +54,33 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         let (calls, source) = data::read_calls(path)?;
         let paged: Vec<bool> = calls
             .iter()
-            .map(|events| outcomes_of(&pipeline, events).iter().filter_map(|o| o.alert.as_ref()).any(Alert::is_page))
+            .map(|events| {
+                outcomes_of(&pipeline, events)
+                    .iter()
+                    .filter_map(|o| o.alert.as_ref())
+                    .any(Alert::is_page)
+            })
             .collect();
         let figure: Interval = bootstrap(&paged, |drawn| share(drawn.iter().map(|paged| **paged)));
-        rows.push(Row { measure: format!("{}: paged", source.name), figure });
+        rows.push(Row {
+            measure: format!("{}: paged", source.name),
+            figure,
+        });
     }
     if common.output.is_json() {
-        println!("{}", serde_json::json!({ "model": pipeline.model_label(), "rows": rows }));
+        println!(
+            "{}",
+            serde_json::json!({ "model": pipeline.model_label(), "rows": rows })
+        );
         return Ok(());
     }
     println!("{}", pipeline.model_label());
     for row in rows {
         let f = row.figure;
-        println!("  {:72} {:.3} [{:.3}, {:.3}]  n={}", row.measure, f.value, f.low, f.high, f.n);
+        println!(
+            "  {:72} {:.3} [{:.3}, {:.3}]  n={}",
+            row.measure, f.value, f.low, f.high, f.n
+        );
     }
     Ok(())
 }
@@ -76,7 +95,10 @@ fn counted(calls: &[LabelledCall]) -> Vec<&LabelledCall> {
         .filter(|call| {
             let label = &call.label;
             if label.is_handed_over() {
-                let at_once = label.closing_seq.zip(label.red_flag_seq).is_some_and(|(c, flag)| c <= flag + 2);
+                let at_once = label
+                    .closing_seq
+                    .zip(label.red_flag_seq)
+                    .is_some_and(|(c, flag)| c <= flag + 2);
                 return at_once && cases.insert((label.case().to_owned(), true));
             }
             cases.insert((label.case().to_owned(), false))

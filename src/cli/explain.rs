@@ -47,7 +47,10 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             println!("{text}");
             for m in reader.matched(text) {
                 let status = m.status.map_or("", |status| status.as_str());
-                println!("  {:40} {status:13} {:.2} {:?} by {:?}", m.concept, m.strength, m.words, m.pattern);
+                println!(
+                    "  {:40} {status:13} {:.2} {:?} by {:?}",
+                    m.concept, m.strength, m.words, m.pattern
+                );
             }
         }
         return Ok(());
@@ -64,12 +67,15 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         let line = outcome.score(pipeline.lexicon(), pipeline.model_label());
         println!("{}", serde_json::to_string(&line)?);
     }
-    let highest = outcomes.iter().max_by(|a, b| a.need.unwrap_or(0.0).total_cmp(&b.need.unwrap_or(0.0)));
+    let highest = outcomes
+        .iter()
+        .max_by(|a, b| a.need.unwrap_or(0.0).total_cmp(&b.need.unwrap_or(0.0)));
     if let Some((features, moved)) = highest.and_then(|outcome| outcome.features.as_ref()) {
         let model = pipeline.model();
-        for (name, stage, values) in
-            [("need", &model.need, &features.need[..]), ("risk", &model.risk, &moved[..])]
-        {
+        for (name, stage, values) in [
+            ("need", &model.need, &features.need[..]),
+            ("risk", &model.risk, &moved[..]),
+        ] {
             let (base, all) = explain(stage, values);
             println!("{name}: {base:+.2} with every feature at its mean, and");
             for c in all.iter().take(SHOWN) {

@@ -80,18 +80,27 @@ struct Failure {
 
 /// 3: a check or gate failed.
 fn gate(error: impl Into<anyhow::Error>) -> Failure {
-    Failure { code: 3, error: error.into() }
+    Failure {
+        code: 3,
+        error: error.into(),
+    }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { code: 1, error: error.into() }
+        Self {
+            code: 1,
+            error: error.into(),
+        }
     }
 }
 
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let common = Common { models: cli.models, output: cli.output };
+    let common = Common {
+        models: cli.models,
+        output: cli.output,
+    };
     let result = match cli.command {
         Command::Demo(args) => demo::run(args, &common),
         Command::Bench(args) => bench::run(args, &common),

@@ -68,15 +68,24 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
                 (None, None) => Version::embedded().map_err(gate)?,
                 (_, version) => common.version(version.as_deref())?,
             };
-            println!("{} is as it was trained: checksums, schema, lexicon and golden rows hold", version.model.label());
+            println!(
+                "{} is as it was trained: checksums, schema, lexicon and golden rows hold",
+                version.model.label()
+            );
         }
         ModelsCommand::Card { version } => {
             let path = registry.folder_of(&version).join("MODEL_CARD.md");
             let card = std::fs::read_to_string(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
             print!("{card}");
         }
-        ModelsCommand::Promote { version, reason, approved_by } => {
-            let moved = registry.promote(&version, &reason, &approved_by, &now()).map_err(gate)?;
+        ModelsCommand::Promote {
+            version,
+            reason,
+            approved_by,
+        } => {
+            let moved = registry
+                .promote(&version, &reason, &approved_by, &now())
+                .map_err(gate)?;
             println!("champion: {} → {}", moved.from.as_deref().unwrap_or("none"), moved.to);
         }
         ModelsCommand::Rollback { reason, approved_by } => {

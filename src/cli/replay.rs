@@ -19,8 +19,10 @@ use crate::telemetry::wall_millis;
 ///
 /// Calls that overlapped in time overlap again; the dead time between calls is cut to --longest-gap.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward replay calls.ndjson --to 127.0.0.1:9092 --speed 10\n  \
-    callward replay calls.ndjson --to kafka:9092 --at now")]
+#[command(
+    after_help = "Examples:\n  callward replay calls.ndjson --to 127.0.0.1:9092 --speed 10\n  \
+    callward replay calls.ndjson --to kafka:9092 --at now"
+)]
 pub struct Args {
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -56,19 +58,32 @@ pub struct Due {
 
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     if args.speed < 0.0 {
-        return Err(Failure { code: 2, error: anyhow::anyhow!("--speed must not be negative") });
+        return Err(Failure {
+            code: 2,
+            error: anyhow::anyhow!("--speed must not be negative"),
+        });
     }
     let mut config = Config::load(args.config.as_deref())?;
     config.kafka.brokers = args.to;
     let mut lines = Vec::new();
     for path in &args.files {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        lines.extend(bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).map(<[u8]>::to_vec));
+        lines.extend(
+            bytes
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.trim_ascii().is_empty())
+                .map(<[u8]>::to_vec),
+        );
     }
     let schedule = schedule(lines, args.longest_gap);
-    let moved = if args.at == At::Now { move_to(schedule, wall_millis())? } else { schedule };
+    let moved = if args.at == At::Now {
+        move_to(schedule, wall_millis())?
+    } else {
+        schedule
+    };
     let bar = ProgressBar::new(moved.len() as u64).with_style(
-        ProgressStyle::with_template("{bar:40} {pos}/{len} events, {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar()),
+        ProgressStyle::with_template("{bar:40} {pos}/{len} events, {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     let producer = producer(&config)?;
     let began = Instant::now();
@@ -80,10 +95,16 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         send(&producer, &config.topics.events, due)?;
         bar.inc(1);
     }
-    producer.flush(Duration::from_secs(30)).map_err(|error| Failure { code: 4, error: error.into() })?;
+    producer.flush(Duration::from_secs(30)).map_err(|error| Failure {
+        code: 4,
+        error: error.into(),
+    })?;
     bar.finish_and_clear();
     if common.output.is_json() {
-        println!("{}", serde_json::json!({ "events": moved.len(), "seconds": began.elapsed().as_secs_f64() }));
+        println!(
+            "{}",
+            serde_json::json!({ "events": moved.len(), "seconds": began.elapsed().as_secs_f64() })
+        );
     } else {
         println!("{} events in {:.1} s", moved.len(), began.elapsed().as_secs_f64());
     }
@@ -92,7 +113,10 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
 
 pub fn producer(config: &Config) -> Result<ThreadedProducer<DefaultProducerContext>, Failure> {
     let mut client = config.kafka.client()?;
-    client.set("enable.idempotence", "true").set("linger.ms", "2").set("message.max.bytes", (16 << 20).to_string());
+    client
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "2")
+        .set("message.max.bytes", (16 << 20).to_string());
     Ok(client.create()?)
 }
 
@@ -105,7 +129,12 @@ pub fn send(producer: &ThreadedProducer<DefaultProducerContext>, topic: &str, du
                 record = again;
                 std::thread::sleep(Duration::from_millis(1));
             }
-            Err((error, _)) => return Err(Failure { code: 4, error: error.into() }),
+            Err((error, _)) => {
+                return Err(Failure {
+                    code: 4,
+                    error: error.into(),
+                });
+            }
         }
     }
 }
@@ -117,13 +146,28 @@ pub fn schedule(lines: Vec<Vec<u8>>, longest_gap: f64) -> Vec<Due> {
     let mut last = Timestamp::from_millis(0);
     let mut all: Vec<Due> = Vec::with_capacity(lines.len());
     for line in lines {
-        let (key, at) = match decode(&line, None, &Limits { max_event_bytes: usize::MAX, ..Limits::default() }) {
+        let (key, at) = match decode(
+            &line,
+            None,
+            &Limits {
+                max_event_bytes: usize::MAX,
+                ..Limits::default()
+            },
+        ) {
             Ok(decoded) => (decoded.event.call_id.as_str().as_bytes().to_vec(), decoded.event.at),
             Err(_) => (b"unreadable".to_vec(), last),
         };
-        let at = *reached.entry(key.clone()).and_modify(|before| *before = (*before).max(at)).or_insert(at);
+        let at = *reached
+            .entry(key.clone())
+            .and_modify(|before| *before = (*before).max(at))
+            .or_insert(at);
         last = at;
-        all.push(Due { key, line, at, after_ms: 0.0 });
+        all.push(Due {
+            key,
+            line,
+            at,
+            after_ms: 0.0,
+        });
     }
     all.sort_by_key(|due| due.at);
     let (mut after, mut before) = (0.0, all.first().map(|due| due.at));
@@ -145,13 +189,19 @@ pub fn move_to(schedule: Vec<Due>, start: i64) -> Result<Vec<Due>, Failure> {
         .map(|due| {
             let played = start + due.after_ms as i64;
             let shift = *shifts.entry(due.key.clone()).or_insert(played - due.at.millis());
-            let Ok(mut event) = serde_json::from_slice::<serde_json::Value>(&due.line) else { return Ok(due) };
+            let Ok(mut event) = serde_json::from_slice::<serde_json::Value>(&due.line) else {
+                return Ok(due);
+            };
             let own = event["at"].as_str().and_then(Timestamp::parse).unwrap_or(due.at);
             let at = own.plus_millis(shift);
             if event.is_object() {
                 event["at"] = serde_json::Value::String(at.to_string());
             }
-            Ok(Due { line: serde_json::to_vec(&event)?, at, ..due })
+            Ok(Due {
+                line: serde_json::to_vec(&event)?,
+                at,
+                ..due
+            })
         })
         .collect()
 }

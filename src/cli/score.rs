@@ -35,7 +35,10 @@ pub struct Args {
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let config = Config::load(args.config.as_deref())?;
     let version = common.version(args.version.as_deref())?;
-    let pipeline = version.pipeline(config.policy)?.with_bounds(config.bounds).with_quotes(config.alerts.quotes);
+    let pipeline = version
+        .pipeline(config.policy)?
+        .with_bounds(config.bounds)
+        .with_quotes(config.alerts.quotes);
     let input: Box<dyn BufRead> = if args.file.as_os_str() == "-" {
         Box::new(io::stdin().lock())
     } else {
@@ -60,8 +63,14 @@ struct Summary {
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let refused: u64 = self.refused.values().sum();
-        write!(f, "{} lines, {} events judged, {} pages, {refused} refused", self.lines, self.events, self.pages)?;
-        self.refused.iter().try_for_each(|(reason, count)| write!(f, ", {reason} {count}"))
+        write!(
+            f,
+            "{} lines, {} events judged, {} pages, {refused} refused",
+            self.lines, self.events, self.pages
+        )?;
+        self.refused
+            .iter()
+            .try_for_each(|(reason, count)| write!(f, ", {reason} {count}"))
     }
 }
 

@@ -51,15 +51,26 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     }
     telemetry::init(&config.log);
     let pipeline = Arc::new(pipeline(&config, common)?);
-    info!(model = pipeline.model_label(), brokers = config.kafka.brokers, group = config.kafka.group, "starting");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    info!(
+        model = pipeline.model_label(),
+        brokers = config.kafka.brokers,
+        group = config.kafka.group,
+        "starting"
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(config, pipeline))
 }
 
 /// The judgement that a configuration asks for.
 pub fn pipeline(config: &Config, common: &Common) -> Result<Pipeline, Failure> {
     let version = version(config, common)?;
-    Ok(version.pipeline(config.policy)?.with_bounds(config.bounds).with_quotes(config.alerts.quotes))
+    Ok(version
+        .pipeline(config.policy)?
+        .with_bounds(config.bounds)
+        .with_quotes(config.alerts.quotes))
 }
 
 fn version(config: &Config, common: &Common) -> Result<Version, Failure> {
@@ -88,9 +99,14 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
     let heartbeat = Heartbeat::of(workers as u64);
     let stop = Arc::new(AtomicBool::new(false));
     let (http_stop, http_stopped) = tokio::sync::oneshot::channel::<()>();
-    let http = tokio::spawn(crate::http::serve(listener, metrics.clone(), heartbeat.clone(), async {
-        drop(http_stopped.await);
-    }));
+    let http = tokio::spawn(crate::http::serve(
+        listener,
+        metrics.clone(),
+        heartbeat.clone(),
+        async {
+            drop(http_stopped.await);
+        },
+    ));
     tokio::select! {
         checked = check_topics(&config, &metrics, &heartbeat) => checked?,
         () = told.wait() => {
@@ -111,8 +127,9 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
         stop: stop.clone(),
     };
     let (ended, mut any_ended) = tokio::sync::mpsc::channel::<()>(workers);
-    let threads: Vec<JoinHandle<Result<(), Trouble>>> =
-        (0..workers).map(|number| spawn(plan.clone(), number, ended.clone())).collect::<Result<_, _>>()?;
+    let threads: Vec<JoinHandle<Result<(), Trouble>>> = (0..workers)
+        .map(|number| spawn(plan.clone(), number, ended.clone()))
+        .collect::<Result<_, _>>()?;
     let courier = super::deliver::start(&config, metrics.clone(), stop.clone())?;
 
     tokio::select! {
@@ -134,7 +151,11 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
 fn describe(metrics: &Metrics, config: &Config, pipeline: &Pipeline) {
     let model = pipeline.model();
     metrics.set("model_info", &[&model.name, &model.version, "champion"], 1.0);
-    metrics.set("model_loaded_timestamp_seconds", &[], telemetry::wall_millis() as f64 / 1000.0);
+    metrics.set(
+        "model_loaded_timestamp_seconds",
+        &[],
+        telemetry::wall_millis() as f64 / 1000.0,
+    );
     metrics.set("state_capacity_entries", &[], config.stream.capacity_calls as f64);
 }
 
@@ -169,11 +190,13 @@ fn spawn(
     number: usize,
     ended: tokio::sync::mpsc::Sender<()>,
 ) -> std::io::Result<JoinHandle<Result<(), Trouble>>> {
-    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-        let result = stream::run(&plan, number);
-        let _ = ended.try_send(());
-        result
-    })
+    std::thread::Builder::new()
+        .name(format!("worker-{number}"))
+        .spawn(move || {
+            let result = stream::run(&plan, number);
+            let _ = ended.try_send(());
+            result
+        })
 }
 
 /// Waits for the workers; one that does not end in time is left behind, and the process ends all the same.
@@ -207,7 +230,10 @@ pub struct Signals {
 impl Signals {
     pub fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     pub async fn wait(&mut self) {

@@ -10,8 +10,10 @@ use crate::stream::topics::{self, TopicsError};
 
 /// Create the topics with the settings that they need, or check those of a cluster.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward topics create --brokers kafka:9092 --partitions 12 --replication 3\n  \
-    callward topics check --config callward.toml")]
+#[command(
+    after_help = "Examples:\n  callward topics create --brokers kafka:9092 --partitions 12 --replication 3\n  \
+    callward topics check --config callward.toml"
+)]
 pub struct Args {
     #[command(subcommand)]
     command: TopicsCommand,
@@ -42,7 +44,10 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match args.command {
-        TopicsCommand::Create { partitions, replication } => {
+        TopicsCommand::Create {
+            partitions,
+            replication,
+        } => {
             let made = runtime
                 .block_on(topics::create(&config.kafka, &config.topics, partitions, replication))
                 .map_err(dependency)?;
@@ -56,7 +61,9 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             Ok(())
         }
         TopicsCommand::Check => {
-            let findings = runtime.block_on(topics::check(&config.kafka, &config.topics)).map_err(dependency)?;
+            let findings = runtime
+                .block_on(topics::check(&config.kafka, &config.topics))
+                .map_err(dependency)?;
             if common.output.is_json() {
                 let rows: Vec<_> = findings
                     .iter()
@@ -78,6 +85,13 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
 }
 
 fn dependency(error: TopicsError) -> Failure {
-    let code = if matches!(error, TopicsError::Unreachable { .. }) { 4 } else { 1 };
-    Failure { code, error: error.into() }
+    let code = if matches!(error, TopicsError::Unreachable { .. }) {
+        4
+    } else {
+        1
+    };
+    Failure {
+        code,
+        error: error.into(),
+    }
 }

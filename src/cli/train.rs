@@ -16,9 +16,11 @@ use crate::signals::{Lexicon, Source};
 /// Labels stand beside the calls: calls.ndjson has labels.ndjson, calls-c.ndjson has calls-c-labels.ndjson.
 /// Same data, same seed, same bytes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward train models/data/authored/calls-?.ndjson --version 0002\n  \
+#[command(
+    after_help = "Examples:\n  callward train models/data/authored/calls-?.ndjson --version 0002\n  \
     callward train ours.ndjson --version 0003 --false-pages 0.05\n  \
-    callward train real.ndjson --made-up-endings real.ndjson --keep-third --version 0004")]
+    callward train real.ndjson --made-up-endings real.ndjson --keep-third --version 0004"
+)]
 pub struct Args {
     /// Files of calls with labels beside them.
     #[arg(required = true)]
@@ -66,10 +68,15 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         sources.push(source);
     }
     let made_up: std::collections::HashSet<String> = made_up.into_iter().collect();
-    let recipe = Recipe { seed: args.seed, false_pages: args.false_pages, ..Recipe::default() };
+    let recipe = Recipe {
+        seed: args.seed,
+        false_pages: args.false_pages,
+        ..Recipe::default()
+    };
     let handling = |call: &LabelledCall| !made_up.contains(&call.label.call_id);
-    let trained =
-        train(&lexicon, &calls, handling, &recipe, NAME, &args.version, |stage| bar.set_message(stage.to_owned()))?;
+    let trained = train(&lexicon, &calls, handling, &recipe, NAME, &args.version, |stage| {
+        bar.set_message(stage.to_owned())
+    })?;
     bar.finish_and_clear();
     let folder = write(&args, common, &source, &lexicon, sources, &trained, &recipe)?;
     eprintln!("version {} written to {}", args.version, folder.display());
@@ -146,8 +153,17 @@ fn golden_rows(path: &Path, lexicon: &Arc<Lexicon>, trained: &Trained) -> Result
         let length = (call.len() * (1 + row % 4) / 4).max(3).min(call.len());
         let events = call[..length].to_vec();
         let last = replay(&pipeline, &events)?;
-        let features = last.features.as_ref().map(|(features, _)| features.need.to_vec()).unwrap_or_default();
-        let golden = GoldenRow { events, features, need: last.need.unwrap_or(0.0), risk: last.risk.unwrap_or(0.0) };
+        let features = last
+            .features
+            .as_ref()
+            .map(|(features, _)| features.need.to_vec())
+            .unwrap_or_default();
+        let golden = GoldenRow {
+            events,
+            features,
+            need: last.need.unwrap_or(0.0),
+            risk: last.risk.unwrap_or(0.0),
+        };
         serde_json::to_writer(&mut bytes, &golden)?;
         bytes.push(b'\n');
     }
@@ -165,7 +181,13 @@ fn card(manifest: &Manifest, trained: &Trained, rows: &[crate::evaluation::Row])
         manifest.name, manifest.version
     );
     for source in &manifest.data {
-        let _ = writeln!(card, "| {} | {} | {} |", source.name, source.calls, &source.sha256[..12]);
+        let _ = writeln!(
+            card,
+            "| {} | {} | {} |",
+            source.name,
+            source.calls,
+            &source.sha256[..12]
+        );
     }
     let _ = writeln!(
         card,
@@ -174,7 +196,11 @@ fn card(manifest: &Manifest, trained: &Trained, rows: &[crate::evaluation::Row])
     );
     for row in rows {
         let f = &row.figure;
-        let _ = writeln!(card, "| {} | {:.3} | {:.3}–{:.3} | {} |", row.measure, f.value, f.low, f.high, f.n);
+        let _ = writeln!(
+            card,
+            "| {} | {:.3} | {:.3}–{:.3} | {} |",
+            row.measure, f.value, f.low, f.high, f.n
+        );
     }
     let _ = writeln!(
         card,
@@ -205,7 +231,10 @@ fn print(trained: &Trained, common: &Common) {
     }
     for row in rows {
         let f = row.figure;
-        println!("{:60} {:.3} [{:.3}, {:.3}]  n={}", row.measure, f.value, f.low, f.high, f.n);
+        println!(
+            "{:60} {:.3} [{:.3}, {:.3}]  n={}",
+            row.measure, f.value, f.low, f.high, f.n
+        );
     }
     for row in &trained.budget {
         println!(

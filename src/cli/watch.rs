@@ -14,8 +14,10 @@ use crate::config::Config;
 
 /// Show alerts as they come: level, time into the call, the words, what was not done, the least that should happen.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward watch --brokers kafka:9092\n  callward watch --from-beginning --all\n  \
-    callward watch --output json | jq .call_id")]
+#[command(
+    after_help = "Examples:\n  callward watch --brokers kafka:9092\n  callward watch --from-beginning --all\n  \
+    callward watch --output json | jq .call_id"
+)]
 pub struct Args {
     #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -37,12 +39,18 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     if let Some(brokers) = args.brokers {
         config.kafka.brokers = brokers;
     }
-    let from = if args.from_beginning { Offset::Beginning } else { Offset::End };
+    let from = if args.from_beginning {
+        Offset::Beginning
+    } else {
+        Offset::End
+    };
     let consumer = alerts_consumer(&config, from)?;
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut shown = 0;
     while args.count.is_none_or(|count| shown < count) {
-        let Some(message) = consumer.poll(Duration::from_millis(500)) else { continue };
+        let Some(message) = consumer.poll(Duration::from_millis(500)) else {
+            continue;
+        };
         let message = match message {
             Ok(message) => message,
             Err(error) => {
@@ -51,7 +59,9 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             }
         };
         let payload = message.payload().unwrap_or_default();
-        let Ok(alert) = serde_json::from_slice::<Alert>(payload) else { continue };
+        let Ok(alert) = serde_json::from_slice::<Alert>(payload) else {
+            continue;
+        };
         if !args.all && !alert.is_page() {
             continue;
         }
@@ -83,13 +93,18 @@ pub fn alerts_consumer(config: &Config, from: Offset) -> Result<BaseConsumer, Fa
         .set("fetch.wait.max.ms", "20")
         .create()?;
     let topic = &config.topics.alerts;
-    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).map_err(unreachable)?;
+    let metadata = consumer
+        .fetch_metadata(Some(topic), Duration::from_secs(10))
+        .map_err(unreachable)?;
     let mut list = TopicPartitionList::new();
     for partition in metadata.topics().iter().flat_map(|found| found.partitions()) {
         list.add_partition_offset(topic, partition.id(), from)?;
     }
     if list.count() == 0 {
-        return Err(Failure { code: 4, error: anyhow::anyhow!("{topic} is missing: run callward topics create") });
+        return Err(Failure {
+            code: 4,
+            error: anyhow::anyhow!("{topic} is missing: run callward topics create"),
+        });
     }
     consumer.assign(&list)?;
     Ok(consumer)
@@ -102,7 +117,11 @@ pub fn card(alert: &Alert, color: bool) -> String {
         Level::Alert => ("\x1b[1;30;43m", "● ALERT"),
         Level::Watch => ("\x1b[36m", "○ watch"),
     };
-    let (paint, plain, bold, dim) = if color { (paint, "\x1b[0m", "\x1b[1m", "\x1b[2m") } else { ("", "", "", "") };
+    let (paint, plain, bold, dim) = if color {
+        (paint, "\x1b[0m", "\x1b[1m", "\x1b[2m")
+    } else {
+        ("", "", "", "")
+    };
     let what = match alert.state {
         State::Raised => "",
         State::Worsened => " · worse",
@@ -111,8 +130,16 @@ pub fn card(alert: &Alert, color: bool) -> String {
         State::ContactLost => " · CONTACT LOST",
         State::HandoverUnconfirmed => " · hand-over never confirmed",
     };
-    let place: Vec<&str> = [&alert.queue, &alert.site].into_iter().flatten().map(String::as_str).collect();
-    let ring = alert.callback_ref.as_deref().map(|handle| format!("  ring back {handle}")).unwrap_or_default();
+    let place: Vec<&str> = [&alert.queue, &alert.site]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let ring = alert
+        .callback_ref
+        .as_deref()
+        .map(|handle| format!("  ring back {handle}"))
+        .unwrap_or_default();
     let mut text = format!(
         "{paint} {mark}{what} {plain} {bold}{}{plain} into the call  {}  {dim}{}{ring}  risk {:.2}{plain}",
         clock(alert.call_seconds),
@@ -133,7 +160,10 @@ pub fn card(alert: &Alert, color: bool) -> String {
                 ));
                 last = quote;
             }
-            None => text.push_str(&format!("\n  said      {name} {dim}{}{plain}", clock(said.call_seconds))),
+            None => text.push_str(&format!(
+                "\n  said      {name} {dim}{}{plain}",
+                clock(said.call_seconds)
+            )),
         }
     }
     if !alert.not_done.is_empty() {
@@ -141,15 +171,21 @@ pub fn card(alert: &Alert, color: bool) -> String {
         text.push_str(&format!("\n  not done  {}", done.join("; ")));
     }
     if !alert.against.is_empty() {
-        let against: Vec<String> =
-            alert.against.iter().map(|a| format!("{} {}", a.finding.replace('_', " "), a.status.replace('_', " "))).collect();
+        let against: Vec<String> = alert
+            .against
+            .iter()
+            .map(|a| format!("{} {}", a.finding.replace('_', " "), a.status.replace('_', " ")))
+            .collect();
         text.push_str(&format!("\n  {dim}against   {}{plain}", against.join(", ")));
     }
     if alert.state != State::Cleared {
         text.push_str(&format!("\n  {bold}now       {}{plain}", alert.minimum.text));
     }
     if alert.trust == "low" {
-        text.push_str(&format!("\n  {dim}trust     low: {}{plain}", alert.trust_reasons.join(", ")));
+        text.push_str(&format!(
+            "\n  {dim}trust     low: {}{plain}",
+            alert.trust_reasons.join(", ")
+        ));
     }
     text
 }

@@ -55,15 +55,21 @@ pub enum ConfigError {
     #[error("{0}")]
     Wrong(Box<figment::Error>),
     #[error("{section}.{key}: {problem}")]
-    Senseless { section: &'static str, key: &'static str, problem: String },
+    Senseless {
+        section: &'static str,
+        key: &'static str,
+        problem: String,
+    },
 }
 
 impl Config {
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let mut layers = Figment::from(Toml::string(DEFAULT));
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| ConfigError::Read { path: path.display().to_string(), error })?;
+            let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+                path: path.display().to_string(),
+                error,
+            })?;
             layers = layers.merge(Toml::string(&text));
         }
         let section = |key: &figment::value::UncasedStr| key.as_str().contains("__");
@@ -91,21 +97,42 @@ impl Config {
             return wrong(
                 "stream",
                 "transaction_timeout_ms",
-                format!("{} is below 4000, which a request may take", stream.transaction_timeout_ms),
+                format!(
+                    "{} is below 4000, which a request may take",
+                    stream.transaction_timeout_ms
+                ),
             );
         }
         if stream.commit_interval_ms == 0 || stream.commit_interval_ms > 2_000 {
-            return wrong("stream", "commit_interval_ms", format!("{} is not in 1 to 2000", stream.commit_interval_ms));
+            return wrong(
+                "stream",
+                "commit_interval_ms",
+                format!("{} is not in 1 to 2000", stream.commit_interval_ms),
+            );
         }
         if self.kafka.static_membership && self.kafka.instance.is_empty() {
-            return wrong("kafka", "instance", "static membership needs a name that survives a restart".into());
+            return wrong(
+                "kafka",
+                "instance",
+                "static membership needs a name that survives a restart".into(),
+            );
         }
         if self.limits.max_event_bytes < 1_024 || self.limits.max_text_chars < 100 {
-            return wrong("limits", "max_event_bytes", "below 1024 bytes or 100 characters no call can be judged".into());
+            return wrong(
+                "limits",
+                "max_event_bytes",
+                "below 1024 bytes or 100 characters no call can be judged".into(),
+            );
         }
-        crate::alert::Policy::new(self.policy, crate::risk::Thresholds { watch: 0.25, alert: 0.5 })
-            .map(drop)
-            .or_else(|error| wrong("policy", "", error.to_string()))
+        crate::alert::Policy::new(
+            self.policy,
+            crate::risk::Thresholds {
+                watch: 0.25,
+                alert: 0.5,
+            },
+        )
+        .map(drop)
+        .or_else(|error| wrong("policy", "", error.to_string()))
     }
 
     /// The effective configuration as TOML. Secrets stand in files and never in here.

@@ -110,11 +110,18 @@ pub struct Courier {
 impl Courier {
     pub fn new(settings: &WebhookSettings) -> Result<Self, SecretProblem> {
         let path = settings.secret_file.as_ref().ok_or(SecretProblem::Missing)?;
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| SecretProblem::Read { path: path.display().to_string(), error })?;
-        let url: reqwest::Url = settings.url.parse().map_err(|e| SecretProblem::Url(format!("is no URL: {e}")))?;
+        let text = std::fs::read_to_string(path).map_err(|error| SecretProblem::Read {
+            path: path.display().to_string(),
+            error,
+        })?;
+        let url: reqwest::Url = settings
+            .url
+            .parse()
+            .map_err(|e| SecretProblem::Url(format!("is no URL: {e}")))?;
         if url.scheme() != "https" && !settings.allow_private_addresses {
-            return Err(SecretProblem::Url("must be https, or allow_private_addresses set".into()));
+            return Err(SecretProblem::Url(
+                "must be https, or allow_private_addresses set".into(),
+            ));
         }
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -122,13 +129,22 @@ impl Courier {
             .user_agent(concat!("callward/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(SecretProblem::Client)?;
-        Ok(Self { client, url, secret: Secret::parse(&text)?, allow_private: settings.allow_private_addresses })
+        Ok(Self {
+            client,
+            url,
+            secret: Secret::parse(&text)?,
+            allow_private: settings.allow_private_addresses,
+        })
     }
 
     /// One attempt, at `now` in Unix seconds.
     pub async fn send(&self, alert: &Alert, now: i64) -> Sent {
-        if !self.allow_private && !self.is_public().await {
-            return Sent::Refused;
+        match self.is_public().await {
+            Some(true) => {}
+            Some(false) if self.allow_private => {}
+            Some(false) => return Sent::Refused,
+            // The name does not resolve for now: an alert is not given up for that.
+            None => return Sent::Retry,
         }
         // The id is equal on every attempt; it holds no dot.
         let id = format!("msg_{}_{}", alert.alert_id.0, alert.revision);
@@ -153,17 +169,12 @@ impl Courier {
         }
     }
 
-    /// Every address of the host is public.
-    async fn is_public(&self) -> bool {
-        let (Some(host), Some(port)) = (self.url.host_str(), self.url.port_or_known_default()) else { return false };
+    /// Whether every address of the host is public; `None` where its name does not resolve.
+    async fn is_public(&self) -> Option<bool> {
+        let (host, port) = (self.url.host_str()?, self.url.port_or_known_default()?);
         let host = host.trim_matches(['[', ']']).to_owned();
-        match tokio::net::lookup_host((host, port)).await {
-            Ok(addresses) => {
-                let addresses: Vec<_> = addresses.collect();
-                !addresses.is_empty() && addresses.iter().all(|address| is_public(address.ip()))
-            }
-            Err(_) => false,
-        }
+        let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await.ok()?.collect();
+        (!addresses.is_empty()).then(|| addresses.iter().all(|address| is_public(address.ip())))
     }
 }
 
@@ -171,8 +182,14 @@ fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let shared = v4.octets()[0] == 100 && (64..128).contains(&v4.octets()[1]);
-            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast()
-                || v4.is_multicast() || v4.is_documentation() || shared)
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || v4.is_multicast()
+                || v4.is_documentation()
+                || shared)
         }
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => is_public(IpAddr::V4(v4)),
@@ -207,7 +224,16 @@ mod tests {
 
     #[test]
     fn private_addresses_are_told_apart() {
-        for address in ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"] {
+        for address in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+        ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
         for address in ["8.8.8.8", "2606:4700::1111"] {

@@ -19,8 +19,11 @@ pub fn auroc(positives: &[f64], negatives: &[f64]) -> f64 {
     if positives.is_empty() || negatives.is_empty() {
         return f64::NAN;
     }
-    let mut all: Vec<(f64, bool)> =
-        positives.iter().map(|v| (*v, true)).chain(negatives.iter().map(|v| (*v, false))).collect();
+    let mut all: Vec<(f64, bool)> = positives
+        .iter()
+        .map(|v| (*v, true))
+        .chain(negatives.iter().map(|v| (*v, false)))
+        .collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut at, mut ranks) = (0, 0.0);
     while at < all.len() {
@@ -45,8 +48,14 @@ pub fn recall_at(positives: &[f64], negatives: &[f64], false_alarms: f64) -> f64
 }
 
 pub fn share(all: impl Iterator<Item = bool>) -> f64 {
-    let (yes, count) = all.fold((0usize, 0usize), |(yes, count), one| (yes + usize::from(one), count + 1));
-    if count == 0 { f64::NAN } else { yes as f64 / count as f64 }
+    let (yes, count) = all.fold((0usize, 0usize), |(yes, count), one| {
+        (yes + usize::from(one), count + 1)
+    });
+    if count == 0 {
+        f64::NAN
+    } else {
+        yes as f64 / count as f64
+    }
 }
 
 const DRAWS: usize = 400;
@@ -57,12 +66,28 @@ pub fn bootstrap<T>(all: &[T], measure: impl Fn(&[&T]) -> f64) -> Interval {
     let value = measure(&everyone);
     let mut random = StdRng::seed_from_u64(1);
     let mut drawn: Vec<f64> = (0..DRAWS)
-        .map(|_| measure(&(0..all.len()).filter_map(|_| everyone.choose(&mut random).copied()).collect::<Vec<_>>()))
+        .map(|_| {
+            measure(
+                &(0..all.len())
+                    .filter_map(|_| everyone.choose(&mut random).copied())
+                    .collect::<Vec<_>>(),
+            )
+        })
         .filter(|value| !value.is_nan())
         .collect();
     drawn.sort_by(f64::total_cmp);
-    let at = |share: f64| drawn.get((share * drawn.len() as f64) as usize).copied().unwrap_or(value);
-    Interval { value, low: at(0.025), high: at(0.975), n: all.len() }
+    let at = |share: f64| {
+        drawn
+            .get((share * drawn.len() as f64) as usize)
+            .copied()
+            .unwrap_or(value)
+    };
+    Interval {
+        value,
+        low: at(0.025),
+        high: at(0.975),
+        n: all.len(),
+    }
 }
 
 #[cfg(test)]

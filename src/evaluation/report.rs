@@ -28,8 +28,16 @@ impl CallResult {
         let label = &call.label;
         let closing = closing(call);
         let end = closing.0;
-        let need = outcomes.iter().filter(|o| o.seq < end).filter_map(|o| o.need).fold(0.0, f64::max);
-        let page = outcomes.iter().filter(|o| o.alert.as_ref().is_some_and(|a| a.is_page())).map(|o| o.seq).min();
+        let need = outcomes
+            .iter()
+            .filter(|o| o.seq < end)
+            .filter_map(|o| o.need)
+            .fold(0.0, f64::max);
+        let page = outcomes
+            .iter()
+            .filter(|o| o.alert.as_ref().is_some_and(|a| a.is_page()))
+            .map(|o| o.seq)
+            .min();
         Self {
             call_id: label.call_id.clone(),
             source: label.source.clone().unwrap_or_default(),
@@ -57,16 +65,20 @@ fn closing(call: &LabelledCall) -> (u64, u64) {
     let number = |at: usize| call.events[at].seq.unwrap_or(at as u64);
     let last = call.events.len().saturating_sub(1);
     let closes = |act: Act| {
-        matches!(act, Act::AppointmentBooked | Act::MessageTaken | Act::CallbackPromised | Act::AdviceGiven)
+        matches!(
+            act,
+            Act::AppointmentBooked | Act::MessageTaken | Act::CallbackPromised | Act::AdviceGiven
+        )
     };
     let action = (0..call.events.len())
         .find(|at| matches!(&call.events[*at].body, Body::Action(action) if closes(action.act)))
         .map(number);
     match (call.label.closing_seq, action) {
         (Some(closing), action) => {
-            let behind = call.events.iter().any(|event| {
-                event.seq == Some(closing + 1) && matches!(event.body, Body::Action(_))
-            });
+            let behind = call
+                .events
+                .iter()
+                .any(|event| event.seq == Some(closing + 1) && matches!(event.body, Body::Action(_)));
             (closing.min(action.unwrap_or(closing)), closing + u64::from(behind))
         }
         (None, Some(action)) => (action, action),
@@ -75,11 +87,11 @@ fn closing(call: &LabelledCall) -> (u64, u64) {
 }
 
 /// Runs every call through the pipeline.
-pub fn judge<'c>(
-    pipeline: &Pipeline,
-    calls: impl IntoIterator<Item = &'c LabelledCall>,
-) -> Vec<CallResult> {
-    calls.into_iter().map(|call| CallResult::of(call, &outcomes_of(pipeline, &call.events))).collect()
+pub fn judge<'c>(pipeline: &Pipeline, calls: impl IntoIterator<Item = &'c LabelledCall>) -> Vec<CallResult> {
+    calls
+        .into_iter()
+        .map(|call| CallResult::of(call, &outcomes_of(pipeline, &call.events)))
+        .collect()
 }
 
 /// A line of the table.
@@ -96,7 +108,10 @@ pub fn table(name: &str, results: &[CallResult]) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut add = |measure: &str, calls: &[CallResult], f: &dyn Fn(&[&CallResult]) -> f64| {
         if !calls.is_empty() {
-            rows.push(Row { measure: format!("{name}: {measure}"), figure: bootstrap(calls, f) });
+            rows.push(Row {
+                measure: format!("{name}: {measure}"),
+                figure: bootstrap(calls, f),
+            });
         }
     };
     let split = |calls: &[&CallResult]| -> (Vec<f64>, Vec<f64>) {
@@ -113,21 +128,29 @@ pub fn table(name: &str, results: &[CallResult]) -> Vec<Row> {
     });
     for needed in [NeededLabel::Emergency, NeededLabel::Urgent] {
         let calls: Vec<CallResult> = own.iter().filter(|c| c.needed == needed).cloned().collect();
-        add(&format!("{}, paged by the closing", needed.as_str()), &calls, &|calls| {
-            share(calls.iter().map(|c| c.paged_in_time()))
-        });
+        add(
+            &format!("{}, paged by the closing", needed.as_str()),
+            &calls,
+            &|calls| share(calls.iter().map(|c| c.paged_in_time())),
+        );
     }
     let harmless: Vec<CallResult> = own.iter().filter(|c| !c.is_need()).cloned().collect();
-    add("no need, paged", &harmless, &|calls| share(calls.iter().map(|c| c.page.is_some())));
-    add("handed over, paged all the same", &twins, &|calls| share(calls.iter().map(|c| c.page.is_some())));
+    add("no need, paged", &harmless, &|calls| {
+        share(calls.iter().map(|c| c.page.is_some()))
+    });
+    add("handed over, paged all the same", &twins, &|calls| {
+        share(calls.iter().map(|c| c.page.is_some()))
+    });
     let told: Vec<CallResult> = own
         .iter()
         .filter(|c| c.is_need() && c.page.zip(c.red_flag).is_some_and(|(page, flag)| page >= flag))
         .cloned()
         .collect();
     add("events from red flag to page, median", &told, &|calls| {
-        let mut waits: Vec<u64> =
-            calls.iter().filter_map(|c| c.page.zip(c.red_flag).map(|(page, flag)| page - flag)).collect();
+        let mut waits: Vec<u64> = calls
+            .iter()
+            .filter_map(|c| c.page.zip(c.red_flag).map(|(page, flag)| page - flag))
+            .collect();
         waits.sort_unstable();
         waits.get(waits.len() / 2).map_or(f64::NAN, |wait| *wait as f64)
     });

@@ -31,7 +31,11 @@ pub struct Recipe {
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { seed: 7, moments: 8, false_pages: 0.1 }
+        Self {
+            seed: 7,
+            moments: 8,
+            false_pages: 0.16,
+        }
     }
 }
 
@@ -101,7 +105,11 @@ pub fn train(
     let need_rows: Vec<&Moment> = moments.iter().filter(|moment| moment.first).collect();
     let examples: Vec<Example<{ NEED.len() }>> = need_rows
         .iter()
-        .map(|m| Example { values: m.need, truth: m.needs, fold: m.fold })
+        .map(|m| Example {
+            values: m.need,
+            truth: m.needs,
+            fold: m.fold,
+        })
         .collect();
     let need = fit_need(&examples)?;
     progress("fitting risk");
@@ -118,20 +126,30 @@ pub fn train(
     let risk = fit_risk(&risk_rows)?;
     progress("choosing thresholds");
     let once: Vec<&LabelledCall> = one_of_each_case(calls);
-    let folds: Vec<(Stage, Stage)> =
-        need.fold_stages.iter().cloned().zip(risk.fold_stages.iter().cloned()).collect();
+    let folds: Vec<(Stage, Stage)> = need
+        .fold_stages
+        .iter()
+        .cloned()
+        .zip(risk.fold_stages.iter().cloned())
+        .collect();
     let mut budget = Vec::new();
     for alert in GRID {
         let results = judge_out_of_fold(lexicon, &blank, &folds, &once, alert)?;
         budget.push(budget_row(alert, &results));
     }
-    let chosen = budget.iter().find(|row| row.false_pages <= recipe.false_pages).or(budget.last());
+    let chosen = budget
+        .iter()
+        .find(|row| row.false_pages <= recipe.false_pages)
+        .or(budget.last());
     let alert = chosen.map_or(0.5, |row| row.alert);
     let out_of_fold = judge_out_of_fold(lexicon, &blank, &folds, &once, alert)?;
     let model = Model {
         need: need.stage,
         risk: risk.stage,
-        thresholds: Thresholds { watch: (alert * 0.6).max(0.02), alert },
+        thresholds: Thresholds {
+            watch: (alert * 0.6).max(0.02),
+            alert,
+        },
         ..blank
     };
     Ok(Trained {
@@ -145,7 +163,9 @@ pub fn train(
 }
 
 /// Alert thresholds that are tried, rising.
-const GRID: [f64; 14] = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9];
+const GRID: [f64; 14] = [
+    0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9,
+];
 
 fn pipeline(lexicon: &Arc<Lexicon>, model: Model) -> Result<Pipeline, PolicyError> {
     let policy = crate::alert::Policy::new(Settings::default(), model.thresholds)?;
@@ -155,7 +175,9 @@ fn pipeline(lexicon: &Arc<Lexicon>, model: Model) -> Result<Pipeline, PolicyErro
 /// Of twins with the same words, the one in which the matter was closed without a clinician.
 fn one_of_each_case(calls: &[LabelledCall]) -> Vec<&LabelledCall> {
     let mut cases = HashSet::new();
-    let own = calls.iter().filter(|call| call.label.is_sure() && !call.label.is_handed_over());
+    let own = calls
+        .iter()
+        .filter(|call| call.label.is_sure() && !call.label.is_handed_over());
     own.filter(|call| cases.insert(call.label.case().to_owned())).collect()
 }
 
@@ -168,8 +190,16 @@ fn judge_out_of_fold(
 ) -> Result<Vec<CallResult>, PolicyError> {
     let mut results = Vec::with_capacity(calls.len());
     for (fold, (need, risk)) in folds.iter().enumerate() {
-        let thresholds = Thresholds { watch: alert * 0.6, alert };
-        let model = Model { need: need.clone(), risk: risk.clone(), thresholds, ..blank.clone() };
+        let thresholds = Thresholds {
+            watch: alert * 0.6,
+            alert,
+        };
+        let model = Model {
+            need: need.clone(),
+            risk: risk.clone(),
+            thresholds,
+            ..blank.clone()
+        };
         let pipeline = pipeline(lexicon, model)?;
         for call in calls.iter().filter(|call| folds_of(call.label.case()) == fold) {
             results.push(CallResult::of(call, &outcomes_of(&pipeline, &call.events)));
@@ -180,8 +210,14 @@ fn judge_out_of_fold(
 
 fn budget_row(alert: f64, results: &[CallResult]) -> BudgetRow {
     use super::NeededLabel::{Emergency, Urgent};
-    let in_time =
-        |needed| share(results.iter().filter(|r| r.needed == needed).map(CallResult::paged_in_time));
+    let in_time = |needed| {
+        share(
+            results
+                .iter()
+                .filter(|r| r.needed == needed)
+                .map(CallResult::paged_in_time),
+        )
+    };
     BudgetRow {
         alert,
         false_pages: share(results.iter().filter(|r| !r.is_need()).map(|r| r.page.is_some())),
@@ -199,7 +235,9 @@ fn moments_of(
     random: &mut StdRng,
 ) -> Vec<Moment> {
     let label = &call.label;
-    let Some(id) = call.events.first().map(|event| event.call_id.clone()) else { return Vec::new() };
+    let Some(id) = call.events.first().map(|event| event.call_id.clone()) else {
+        return Vec::new();
+    };
     let mut watched = Watched::new(id);
     let mut all: Vec<(bool, Moment)> = Vec::new();
     let mut last_before_closing = None;
@@ -209,7 +247,11 @@ fn moments_of(
         }
         let mut telling = false;
         pipeline.step(&mut watched, event, |outcome| {
-            telling |= outcome.applied.changes.iter().any(|change| change.status == Status::Present);
+            telling |= outcome
+                .applied
+                .changes
+                .iter()
+                .any(|change| change.status == Status::Present);
             telling |= !outcome.applied.deeds.is_empty();
         });
         if watched.call.heard().turns == 0 || is_settling(&watched) {
@@ -222,17 +264,24 @@ fn moments_of(
         if label.closing_seq.is_none_or(|closing| seq < closing) {
             last_before_closing = Some(all.len());
         }
-        all.push((telling, Moment {
-            need: features.need,
-            handling,
-            needs,
-            unmet: needs && label.under_escalated,
-            fold: folds_of(label.case()),
-            first,
-            handles,
-        }));
+        all.push((
+            telling,
+            Moment {
+                need: features.need,
+                handling,
+                needs,
+                unmet: needs && label.under_escalated,
+                fold: folds_of(label.case()),
+                first,
+                handles,
+            },
+        ));
     }
-    let most = if label.needed.is_need() { recipe.moments * 3 / 2 } else { recipe.moments };
+    let most = if label.needed.is_need() {
+        recipe.moments * 3 / 2
+    } else {
+        recipe.moments
+    };
     let mut chosen: Vec<usize> = (0..all.len()).filter(|at| all[*at].0).collect();
     if chosen.len() > most.saturating_sub(3) {
         let keep = sample(random, chosen.len(), most.saturating_sub(3));
@@ -260,5 +309,7 @@ fn event_seq(event: &Event, watched: &Watched) -> u64 {
 /// Handed over: what comes after tells nothing about need that was not met.
 fn is_settling(watched: &Watched) -> bool {
     use crate::call::Deed::{EmergencyAdvised, Escalated};
-    [Escalated, EmergencyAdvised].into_iter().any(|deed| watched.call.care().last(deed).is_some())
+    [Escalated, EmergencyAdvised]
+        .into_iter()
+        .any(|deed| watched.call.care().last(deed).is_some())
 }

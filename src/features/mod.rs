@@ -29,13 +29,25 @@ pub struct Spec {
 }
 
 const fn up(name: &'static str, meaning: &'static str) -> Spec {
-    Spec { name, sign: Sign::Up, meaning }
+    Spec {
+        name,
+        sign: Sign::Up,
+        meaning,
+    }
 }
 const fn down(name: &'static str, meaning: &'static str) -> Spec {
-    Spec { name, sign: Sign::Down, meaning }
+    Spec {
+        name,
+        sign: Sign::Down,
+        meaning,
+    }
 }
 const fn free(name: &'static str, meaning: &'static str) -> Spec {
-    Spec { name, sign: Sign::Free, meaning }
+    Spec {
+        name,
+        sign: Sign::Free,
+        meaning,
+    }
 }
 
 /// Groups of findings, in the order of their features.
@@ -91,11 +103,17 @@ pub const NEED: [Spec; 53] = [
     up("third", "… of the third"),
     up("emergency", "strongest evidence of a finding of tier emergency, 0 to 1"),
     up("groups", "groups with evidence of at least one half, capped at 4"),
-    up("volunteered", "strongest evidence that the agent did not ask for, 0 to 1"),
+    up(
+        "volunteered",
+        "strongest evidence that the agent did not ask for, 0 to 1",
+    ),
     down("denied", "ln(1 + findings denied), capped at 5"),
     free("past", "ln(1 + findings of the past), capped at 5"),
     free("other_person", "ln(1 + findings of others), capped at 5"),
-    down("hypothetical", "ln(1 + findings only feared or asked about), capped at 5"),
+    down(
+        "hypothetical",
+        "ln(1 + findings only feared or asked about), capped at 5",
+    ),
     up("sudden", "sudden, by urgency"),
     up("severe", "severe or worst ever, by urgency"),
     up("worse", "getting worse, by urgency"),
@@ -108,11 +126,17 @@ pub const NEED: [Spec; 53] = [
     up("child", "a child or infant, by urgency"),
     up("pregnant", "pregnant or gave birth, by urgency"),
     up("thinner", "on a blood thinner, by urgency"),
-    up("frail", "weak immunity, cancer, heart, lung or kidney disease, diabetes, by urgency"),
+    up(
+        "frail",
+        "weak immunity, cancer, heart, lung or kidney disease, diabetes, by urgency",
+    ),
     up("surgery", "recent surgery or hospital stay, by urgency"),
     up("alone", "lives alone, by urgency"),
     up("repeat", "second call about it, by urgency"),
-    up("alarm", "asks for a clinician, insists, is frightened, names 911: how many of these"),
+    up(
+        "alarm",
+        "asks for a clinician, insists, is frightened, names 911: how many of these",
+    ),
     down("minimises", "plays it down"),
     free("words", "ln(1 + caller's words)"),
     free("asked_share", "share of findings that the agent asked for"),
@@ -133,13 +157,19 @@ pub const RISK: [Spec; 22] = [
     up("need_declining", "need, where a clinician was declined after it"),
     up("need_closing", "need, where the talk was being closed after it"),
     up("need_offering", "need, where a visit was being looked for after it"),
-    up("need_conditional", "need, where 911 was named only for getting worse after it"),
+    up(
+        "need_conditional",
+        "need, where 911 was named only for getting worse after it",
+    ),
     free("need_hold", "need, on hold after it"),
     down("need_asking", "need, where the agent asked about it"),
     down("need_acknowledged", "need, where the agent took it seriously"),
     down("need_protocol", "need, where a protocol was opened"),
     down("need_handover", "need, where a hand-over was spoken of after it"),
-    up("need_seconds", "need by ln(1 + seconds since its evidence), capped at 300 s"),
+    up(
+        "need_seconds",
+        "need by ln(1 + seconds since its evidence), capped at 300 s",
+    ),
     up("need_turns", "need by caller's turns since its evidence, capped at 12"),
     up("need_alarm", "need by the caller's own alarm"),
     down("clinical", "the agent is a clinician"),
@@ -192,7 +222,11 @@ impl Extractor {
     pub fn new(lexicon: &Lexicon) -> Self {
         let facts = |ids: &[&str]| lexicon.facts_of(ids);
         Self {
-            groups: lexicon.groups.iter().map(|name| GROUPS.iter().position(|group| group == name)).collect(),
+            groups: lexicon
+                .groups
+                .iter()
+                .map(|name| GROUPS.iter().position(|group| group == name))
+                .collect(),
             sudden: facts(&["sudden"]),
             severe: facts(&["severe", "worst_ever"]),
             worse: facts(&["worse"]),
@@ -219,7 +253,13 @@ impl Extractor {
             surgery: facts(&["recent_surgery", "recent_hospital"]),
             alone: facts(&["lives_alone"]),
             repeat: facts(&["second_call"]),
-            alarm: facts(&["asks_for_clinician", "insists", "says_serious", "frightened", "mentions_911"]),
+            alarm: facts(&[
+                "asks_for_clinician",
+                "insists",
+                "says_serious",
+                "frightened",
+                "mentions_911",
+            ]),
             minimises: facts(&["minimises"]),
         }
     }
@@ -238,7 +278,9 @@ impl Extractor {
                 present += 1;
                 asked += u32::from(known.asked);
             }
-            let Kind::Finding { needed, .. } = concept.kind else { continue };
+            let Kind::Finding { needed, .. } = concept.kind else {
+                continue;
+            };
             if let Some(Some(group)) = self.groups.get(concept.group as usize) {
                 groups[*group] = groups[*group].max(evidence);
             }
@@ -288,7 +330,11 @@ impl Extractor {
             alarm,
             f32::from(heard.facts & self.minimises != 0),
             (heard.words as f32).ln_1p(),
-            if present == 0 { 0.0 } else { asked as f32 / present as f32 },
+            if present == 0 {
+                0.0
+            } else {
+                asked as f32 / present as f32
+            },
             f32::from(call.context.typed()),
         ];
         need[GROUPS.len()..].copy_from_slice(&rest);

@@ -24,7 +24,10 @@ pub fn urgencies(lexicon: &Lexicon, heard: &Heard) -> Vec<Urgent> {
         .iter()
         .filter_map(|known| {
             let value = urgency(lexicon, heard, known)?;
-            (value > 0.0).then_some(Urgent { concept: known.concept, value })
+            (value > 0.0).then_some(Urgent {
+                concept: known.concept,
+                value,
+            })
         })
         .collect();
     all.sort_by(|a, b| b.value.total_cmp(&a.value).then(a.concept.cmp(&b.concept)));
@@ -48,16 +51,21 @@ fn urgency(lexicon: &Lexicon, heard: &Heard, known: &Known) -> Option<f32> {
     if evidence <= 0.0 {
         return Some(0.0);
     }
-    let moved: f32 = table.with.iter().map(|(condition, weight)| weight * holds(heard, known, *condition)).sum();
+    let moved: f32 = table
+        .with
+        .iter()
+        .map(|(condition, weight)| weight * holds(heard, known, *condition))
+        .sum();
     Some(evidence * (table.base + moved).clamp(0.0, 1.0))
 }
 
 fn holds(heard: &Heard, known: &Known, condition: Condition) -> f32 {
     match condition {
         Condition::Present(other) => heard.find(other).map_or(0.0, Known::evidence),
-        Condition::With(other, bit) => {
-            heard.find(other).filter(|other| other.attributes >> bit & 1 == 1).map_or(0.0, Known::evidence)
-        }
+        Condition::With(other, bit) => heard
+            .find(other)
+            .filter(|other| other.attributes >> bit & 1 == 1)
+            .map_or(0.0, Known::evidence),
         Condition::Fact(bit) if bit < ATTRIBUTE_BITS => {
             if known.attributes >> bit & 1 == 1 {
                 1.0

@@ -22,7 +22,9 @@ pub struct HttpSettings {
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:9464".into() }
+        Self {
+            listen: "127.0.0.1:9464".into(),
+        }
     }
 }
 
@@ -49,20 +51,38 @@ pub async fn serve(
 
 async fn metrics_text(State(shared): State<Shared>) -> Response {
     shared.metrics.count("http_requests_total", &["/metrics", "200"]);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.text()).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        shared.metrics.text(),
+    )
+        .into_response()
 }
 
 /// The poll loop ticks; whether brokers can be reached does not matter here, restarting would not mend that.
 async fn health(State(shared): State<Shared>) -> Response {
-    answer(&shared, "/healthz", shared.heartbeat.alive(), "the poll loop does not tick")
+    answer(
+        &shared,
+        "/healthz",
+        shared.heartbeat.alive(),
+        "the poll loop does not tick",
+    )
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
-    answer(&shared, "/readyz", shared.heartbeat.ready(), "workers are not connected yet")
+    answer(
+        &shared,
+        "/readyz",
+        shared.heartbeat.ready(),
+        "workers are not connected yet",
+    )
 }
 
 fn answer(shared: &Shared, path: &str, well: bool, problem: &'static str) -> Response {
-    let (status, text) = if well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, problem) };
+    let (status, text) = if well {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, problem)
+    };
     shared.metrics.count("http_requests_total", &[path, status.as_str()]);
     (status, text).into_response()
 }

@@ -51,7 +51,11 @@ impl Pipeline {
                 version: model.version.clone(),
                 sha256: model_sha256,
             },
-            lexicon_name: Named { name: None, version: model.version.clone(), sha256: lexicon.sha256.clone() },
+            lexicon_name: Named {
+                name: None,
+                version: model.version.clone(),
+                sha256: lexicon.sha256.clone(),
+            },
             model_label: model.label(),
             reader: Reader::new(lexicon),
             model,
@@ -133,11 +137,21 @@ impl Pipeline {
         }
         // Time in the call does not run backwards, though people speak at once.
         let at = before.map_or(event.at, |before| before.max(event.at));
-        let ended = watched.call.ended.filter(|_| matches!(event.body, crate::record::Body::Ended(_)));
-        let (voice, deeds, whole_turn, seq) =
-            (applied.voice, applied.deeds.clone(), applied.whole_turn, applied.seq);
-        let happening = Happening::Event { seq, voice, deeds: &deeds, whole_turn, ended };
-        self.judge(watched, at, event.at, Cause::Event, applied, happening)
+        let ended = watched
+            .call
+            .ended
+            .filter(|_| matches!(event.body, crate::record::Body::Ended(_)));
+        let (voice, deeds, whole_turn, seq) = (applied.voice, applied.deeds.clone(), applied.whole_turn, applied.seq);
+        let happening = Happening::Event {
+            seq,
+            voice,
+            deeds: &deeds,
+            whole_turn,
+            ended,
+        };
+        let mut outcome = self.judge(watched, at, event.at, Cause::Event, applied, happening);
+        outcome.ended = ended.is_some();
+        outcome
     }
 
     fn deadline(&self, watched: &mut Watched, due: Timestamp, deadline: Deadline) -> Outcome {
@@ -171,7 +185,9 @@ impl Pipeline {
         let moved = self.extractor.handling(&watched.call, &features, at).with(need);
         let risk = self.model.risk.probability(&moved);
         let assessment = self.assess(watched, &features, need, risk);
-        let decision = self.policy.decide(&mut watched.watch, &assessment, watched.call.care(), happening, at);
+        let decision = self
+            .policy
+            .decide(&mut watched.watch, &assessment, watched.call.care(), happening, at);
         let seq = applied.seq;
         let trust = self.trust_reasons(watched);
         let alert = alert_of(&Ground {
@@ -201,7 +217,9 @@ impl Pipeline {
         let (mut emergency_evidence, mut evidence, mut at_once) = (0.0f32, 0.0f32, false);
         for known in heard.known.iter().filter(|known| known.is_present()) {
             evidence = evidence.max(known.evidence());
-            if let Kind::Finding { needed, at_once: now, .. } = self.lexicon().concept(known.concept).kind
+            if let Kind::Finding {
+                needed, at_once: now, ..
+            } = self.lexicon().concept(known.concept).kind
                 && needed == Needed::Emergency
             {
                 emergency_evidence = emergency_evidence.max(known.evidence());
@@ -232,15 +250,24 @@ impl Pipeline {
     fn trust_reasons(&self, watched: &Watched) -> Vec<&'static str> {
         let call = &watched.call;
         let (heard, recognition) = (call.heard(), &call.recognition);
-        let language = call.context.started.patient.as_ref().and_then(|patient| patient.language.as_deref());
+        let language = call
+            .context
+            .started
+            .patient
+            .as_ref()
+            .and_then(|patient| patient.language.as_deref());
         let enough = heard.words >= ENOUGH_WORDS;
         let unsure = recognition.confidences >= 3
             && recognition.confidence_sum / (recognition.confidences as f32) < LOW_CONFIDENCE;
-        let one_sided = (heard.turns >= ONE_SIDED_TURNS && recognition.agent_turns + recognition.clinician_turns == 0
+        let one_sided = (heard.turns >= ONE_SIDED_TURNS
+            && recognition.agent_turns + recognition.clinician_turns == 0
             && !call.context.typed())
             || (recognition.agent_turns >= ONE_SIDED_TURNS && heard.turns == 0);
         [
-            (language.is_some_and(|language| !language.starts_with("en")) && enough, "language"),
+            (
+                language.is_some_and(|language| !language.starts_with("en")) && enough,
+                "language",
+            ),
             (unsure, "recognition"),
             (one_sided, "one_sided"),
             (recognition.lost_events >= 3, "lost_events"),
@@ -250,7 +277,10 @@ impl Pipeline {
         .collect()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one outcome, gathered in one place")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one outcome, gathered in one place"
+    )]
     fn outcome(
         &self,
         watched: &Watched,
@@ -275,6 +305,7 @@ impl Pipeline {
             decision,
             alert,
             trust_reasons: Vec::new(),
+            ended: false,
             over: false,
             came_late: false,
         }

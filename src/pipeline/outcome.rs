@@ -33,6 +33,8 @@ pub struct Outcome {
     pub decision: Decision,
     pub alert: Option<Alert>,
     pub trust_reasons: Vec<&'static str>,
+    /// This event ended the call.
+    pub ended: bool,
     /// The call is over or idle: its state may go.
     pub over: bool,
     /// A deadline should have been stepped before this event and was not: the event came in later than that.
@@ -72,7 +74,10 @@ impl Outcome {
             need: self.need.map(rounded),
             risk: self.risk.map(rounded),
             findings: findings.collect(),
-            decision: DecisionLine { level: self.decision.level, why: self.decision.why },
+            decision: DecisionLine {
+                level: self.decision.level,
+                why: self.decision.why,
+            },
             trust: if self.trust_reasons.is_empty() { "ok" } else { "low" },
             trust_reasons: &self.trust_reasons,
             model,

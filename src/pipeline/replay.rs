@@ -16,7 +16,10 @@ pub struct Replay<'p> {
 
 impl<'p> Replay<'p> {
     pub fn new(pipeline: &'p Pipeline) -> Self {
-        Self { pipeline, calls: HashMap::new() }
+        Self {
+            pipeline,
+            calls: HashMap::new(),
+        }
     }
 
     pub fn step(&mut self, event: &Event, mut found: impl FnMut(Outcome)) {

@@ -21,7 +21,10 @@ struct Rows {
 
 impl Watched {
     pub fn new(id: CallId) -> Self {
-        Self { call: Call::new(id), watch: Watch::default() }
+        Self {
+            call: Call::new(id),
+            watch: Watch::default(),
+        }
     }
 
     /// The next time at which time itself matters.
@@ -31,16 +34,24 @@ impl Watched {
 
     /// `[format u8][rows]`
     pub fn to_bytes(&self, reader: &Reader) -> Vec<u8> {
-        let rows = Rows { call: Snapshot::of(&self.call, reader.lexicon()), watch: WatchRow::from(&self.watch) };
+        let rows = Rows {
+            call: Snapshot::of(&self.call, reader.lexicon()),
+            watch: WatchRow::from(&self.watch),
+        };
         postcard::to_extend(&rows, vec![FORMAT]).expect("rows are plain data")
     }
 
     pub fn from_bytes(id: CallId, bytes: &[u8], reader: &Reader) -> Result<Self, SnapshotError> {
-        let (format, rest) = bytes.split_first().ok_or_else(|| SnapshotError::Damaged("it is empty".into()))?;
+        let (format, rest) = bytes
+            .split_first()
+            .ok_or_else(|| SnapshotError::Damaged("it is empty".into()))?;
         match *format {
             FORMAT => {
                 let rows: Rows = postcard::from_bytes(rest).map_err(|e| SnapshotError::Damaged(e.to_string()))?;
-                Ok(Self { call: rows.call.restore(id, reader), watch: rows.watch.into() })
+                Ok(Self {
+                    call: rows.call.restore(id, reader),
+                    watch: rows.watch.into(),
+                })
             }
             found if found > FORMAT => Err(SnapshotError::Newer { found }),
             found => Err(SnapshotError::Damaged(format!("format {found} was never written"))),

@@ -25,7 +25,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_event_bytes: 262_144, max_text_chars: 4_000 }
+        Self {
+            max_event_bytes: 262_144,
+            max_text_chars: 4_000,
+        }
     }
 }
 
@@ -86,7 +89,11 @@ pub struct Reject {
 
 impl Reject {
     pub fn new(reason: Reason, field: Option<&'static str>, message: impl Into<String>) -> Self {
-        Self { reason, field, message: message.into() }
+        Self {
+            reason,
+            field,
+            message: message.into(),
+        }
     }
 }
 
@@ -105,8 +112,15 @@ pub enum Slip {
 }
 
 impl Slip {
-    pub const ALL: [Self; 7] =
-        [Self::Channel, Self::Speaker, Self::Action, Self::Age, Self::Confidence, Self::Field, Self::TextCut];
+    pub const ALL: [Self; 7] = [
+        Self::Channel,
+        Self::Speaker,
+        Self::Action,
+        Self::Age,
+        Self::Confidence,
+        Self::Field,
+        Self::TextCut,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -156,30 +170,53 @@ loose_object!(Raw {
     inferred,
     disposition,
 });
-loose_object!(RawAgent { role, employment, tenure_days });
-loose_object!(RawPatient { age, sex, language, contacts_72h });
+loose_object!(RawAgent {
+    role,
+    employment,
+    tenure_days
+});
+loose_object!(RawPatient {
+    age,
+    sex,
+    language,
+    contacts_72h
+});
 
 /// Checks one record. `key` is the Kafka key where there is one.
 pub fn decode(bytes: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<Decoded, Reject> {
     if bytes.len() > limits.max_event_bytes {
-        let message = format!("{} bytes, at most {} are read: split the event", bytes.len(), limits.max_event_bytes);
+        let message = format!(
+            "{} bytes, at most {} are read: split the event",
+            bytes.len(),
+            limits.max_event_bytes
+        );
         return Err(Reject::new(Reason::TooLarge, None, message));
     }
     let text = std::str::from_utf8(bytes).map_err(|e| {
-        Reject::new(Reason::NotUtf8, None, format!("invalid UTF-8 after {} bytes: send UTF-8", e.valid_up_to()))
+        Reject::new(
+            Reason::NotUtf8,
+            None,
+            format!("invalid UTF-8 after {} bytes: send UTF-8", e.valid_up_to()),
+        )
     })?;
     if too_deep(text) {
         let message = format!("nested deeper than {MAX_DEPTH} levels: flatten the event");
         return Err(Reject::new(Reason::TooDeep, None, message));
     }
     let raw: Raw<'_> = serde_json::from_str(text).map_err(|e| not_an_object(&e))?;
-    let mut door = Door { slips: Vec::new(), limits };
+    let mut door = Door {
+        slips: Vec::new(),
+        limits,
+    };
     let event = door.event(raw)?;
     if key.is_some_and(|key| key != event.call_id.as_str().as_bytes()) {
         let message = "the Kafka key is not the call_id of the event: key every record by its call_id";
         return Err(Reject::new(Reason::KeyMismatch, Some("call_id"), message));
     }
-    Ok(Decoded { event, slips: door.slips })
+    Ok(Decoded {
+        event,
+        slips: door.slips,
+    })
 }
 
 /// Levels of arrays and objects that are read; below what serde_json itself allows, so that our stack is bounded.
@@ -194,10 +231,16 @@ fn too_deep(text: &str) -> bool {
 fn not_an_object(error: &serde_json::Error) -> Reject {
     let place = format!("line {} column {}", error.line(), error.column());
     match error.classify() {
-        serde_json::error::Category::Data => {
-            Reject::new(Reason::WrongType, None, format!("not an object ({place}): an event is one JSON object"))
-        }
-        _ => Reject::new(Reason::NotJson, None, format!("not JSON ({place}): send one JSON object a record")),
+        serde_json::error::Category::Data => Reject::new(
+            Reason::WrongType,
+            None,
+            format!("not an object ({place}): an event is one JSON object"),
+        ),
+        _ => Reject::new(
+            Reason::NotJson,
+            None,
+            format!("not JSON ({place}): send one JSON object a record"),
+        ),
     }
 }
 
@@ -233,7 +276,11 @@ impl Door<'_> {
             Reject::new(Reason::BadCallId, Some("call_id"), message)
         })?;
         let at = Timestamp::parse(&required_text("at", &raw.at)?).ok_or_else(|| {
-            Reject::new(Reason::BadTime, Some("at"), "must be an RFC 3339 time between the years 2000 and 2100")
+            Reject::new(
+                Reason::BadTime,
+                Some("at"),
+                "must be an RFC 3339 time between the years 2000 and 2100",
+            )
         })?;
         let kind = required_text("type", &raw.kind)?.into_owned();
         let seq = self.integer(&raw.seq);
@@ -246,10 +293,18 @@ impl Door<'_> {
                 answer: self.words(&required_text("answer", &raw.answer)?).0,
             }),
             "action" => Body::Action(self.action(&raw)?),
-            "call_ended" => Body::Ended(Ended { disposition: self.short_text(&raw.disposition) }),
+            "call_ended" => Body::Ended(Ended {
+                disposition: self.short_text(&raw.disposition),
+            }),
             _ => Body::Unknown,
         };
-        Ok(Event { call_id, seq, event_id, at, body })
+        Ok(Event {
+            call_id,
+            seq,
+            event_id,
+            at,
+            body,
+        })
     }
 
     fn started(&mut self, raw: Raw<'_>) -> Started {
@@ -421,11 +476,27 @@ mod tests {
             ("{", Reason::NotJson, None),
             ("[]", Reason::WrongType, None),
             ("17", Reason::WrongType, None),
-            (r#"{"at":"2026-01-01T00:00:00Z","type":"call_ended"}"#, Reason::MissingField, Some("call_id")),
-            (r#"{"call_id":"","at":"2026-01-01T00:00:00Z","type":"x"}"#, Reason::BadCallId, Some("call_id")),
-            (r#"{"call_id":7,"at":"2026-01-01T00:00:00Z","type":"x"}"#, Reason::WrongType, Some("call_id")),
+            (
+                r#"{"at":"2026-01-01T00:00:00Z","type":"call_ended"}"#,
+                Reason::MissingField,
+                Some("call_id"),
+            ),
+            (
+                r#"{"call_id":"","at":"2026-01-01T00:00:00Z","type":"x"}"#,
+                Reason::BadCallId,
+                Some("call_id"),
+            ),
+            (
+                r#"{"call_id":7,"at":"2026-01-01T00:00:00Z","type":"x"}"#,
+                Reason::WrongType,
+                Some("call_id"),
+            ),
             (r#"{"call_id":"c","at":"noon","type":"x"}"#, Reason::BadTime, Some("at")),
-            (r#"{"call_id":"c","at":"2026-01-01T00:00:00Z"}"#, Reason::MissingField, Some("type")),
+            (
+                r#"{"call_id":"c","at":"2026-01-01T00:00:00Z"}"#,
+                Reason::MissingField,
+                Some("type"),
+            ),
             (
                 r#"{"call_id":"c","at":"2026-01-01T00:00:00Z","type":"utterance","speaker":"caller","text":5}"#,
                 Reason::WrongType,
@@ -443,8 +514,14 @@ mod tests {
         let deep = format!(r#"{{"call_id":"c","x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
         assert_eq!(reason(&deep).0, Reason::TooDeep);
         let bytes = [b'{', 0xff, 0xfe];
-        assert_eq!(decode(&bytes, None, &Limits::default()).unwrap_err().reason, Reason::NotUtf8);
-        let limits = Limits { max_event_bytes: 3, ..Limits::default() };
+        assert_eq!(
+            decode(&bytes, None, &Limits::default()).unwrap_err().reason,
+            Reason::NotUtf8
+        );
+        let limits = Limits {
+            max_event_bytes: 3,
+            ..Limits::default()
+        };
         assert_eq!(decode(b"{  }", None, &limits).unwrap_err().reason, Reason::TooLarge);
     }
 
@@ -455,9 +532,17 @@ mod tests {
                 "text":"my chest hurts","confidence":7,"is_final":"maybe","patient":[1]}"#,
         )
         .unwrap();
-        assert_eq!(decoded.slips, [Slip::Field, Slip::Speaker, Slip::Confidence, Slip::Field]);
-        let Body::Utterance(said) = decoded.event.body else { panic!("an utterance") };
-        assert_eq!((said.speaker, &*said.text, said.confidence), (Speaker::Other, "my chest hurts", None));
+        assert_eq!(
+            decoded.slips,
+            [Slip::Field, Slip::Speaker, Slip::Confidence, Slip::Field]
+        );
+        let Body::Utterance(said) = decoded.event.body else {
+            panic!("an utterance")
+        };
+        assert_eq!(
+            (said.speaker, &*said.text, said.confidence),
+            (Speaker::Other, "my chest hurts", None)
+        );
         assert!(said.is_final);
     }
 
@@ -465,16 +550,24 @@ mod tests {
     fn the_key_must_be_the_call() {
         let text = br#"{"call_id":"c","at":"2026-01-01T00:00:00Z","type":"call_ended"}"#;
         assert!(decode(text, Some(b"c"), &Limits::default()).is_ok());
-        assert_eq!(decode(text, Some(b"d"), &Limits::default()).unwrap_err().reason, Reason::KeyMismatch);
+        assert_eq!(
+            decode(text, Some(b"d"), &Limits::default()).unwrap_err().reason,
+            Reason::KeyMismatch
+        );
     }
 
     #[test]
     fn a_long_text_is_cut_and_says_so() {
-        let limits = Limits { max_text_chars: 2, ..Limits::default() };
+        let limits = Limits {
+            max_text_chars: 2,
+            ..Limits::default()
+        };
         let text = r#"{"call_id":"c","at":"2026-01-01T00:00:00Z","type":"utterance","speaker":"caller","text":"äöü"}"#;
         let decoded = decode(text.as_bytes(), None, &limits).unwrap();
         assert_eq!(decoded.slips, [Slip::TextCut]);
-        let Body::Utterance(said) = decoded.event.body else { panic!("an utterance") };
+        let Body::Utterance(said) = decoded.event.body else {
+            panic!("an utterance")
+        };
         assert_eq!((&*said.text, said.cut), ("äö", true));
     }
 }

@@ -69,12 +69,21 @@ mod tests {
         let expected = Timestamp::parse("2026-05-04T09:12:03.529Z").unwrap();
         assert_eq!(Timestamp::parse("2026-05-04T02:12:03.529000001-07:00"), Some(expected));
         assert_eq!(expected.to_string(), "2026-05-04T09:12:03.529Z");
-        assert_eq!(Timestamp::parse("2026-05-04T09:12:03Z").unwrap().to_string(), "2026-05-04T09:12:03.000Z");
+        assert_eq!(
+            Timestamp::parse("2026-05-04T09:12:03Z").unwrap().to_string(),
+            "2026-05-04T09:12:03.000Z"
+        );
     }
 
     #[test]
     fn impossible_times_are_refused() {
-        for text in ["", "yesterday", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "2100-01-01T00:00:00Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-13-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2100-01-01T00:00:00Z",
+        ] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }

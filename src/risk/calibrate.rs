@@ -1,8 +1,8 @@
 //! Raw log odds → calibrated ones (Platt 1999, with the priors of Lin, Lin and Weng 2007, as in linfa).
 
-use linfa::composing::platt_scaling::platt_newton_method;
-use linfa::composing::platt_scaling::PlattParams;
 use linfa::ParamGuard;
+use linfa::composing::platt_scaling::PlattParams;
+use linfa::composing::platt_scaling::platt_newton_method;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,10 @@ pub struct Platt {
 const ENOUGH: usize = 50;
 
 impl Platt {
-    pub const IDENTITY: Self = Self { slope: 1.0, offset: 0.0 };
+    pub const IDENTITY: Self = Self {
+        slope: 1.0,
+        offset: 0.0,
+    };
 
     pub fn logit(&self, z: f64) -> f64 {
         self.slope * z + self.offset
@@ -30,14 +33,22 @@ impl Platt {
             return Self::IDENTITY;
         }
         if positives.min(truth.len() - positives) < ENOUGH {
-            return Self { slope: 1.0, offset: offset_for(raw, positives as f64) };
+            return Self {
+                slope: 1.0,
+                offset: offset_for(raw, positives as f64),
+            };
         }
-        let params = PlattParams::<f64, ()>::default().check().expect("the defaults of linfa are valid");
+        let params = PlattParams::<f64, ()>::default()
+            .check()
+            .expect("the defaults of linfa are valid");
         let labels = Array1::from_iter(truth.iter().copied());
         match platt_newton_method(Array1::from_iter(raw.iter().copied()).view(), labels.view(), &params) {
             // linfa's curve is 1 / (1 + exp(A z + B)).
             Ok((a, b)) if a < 0.0 && a.is_finite() && b.is_finite() => Self { slope: -a, offset: -b },
-            _ => Self { slope: 1.0, offset: offset_for(raw, positives as f64) },
+            _ => Self {
+                slope: 1.0,
+                offset: offset_for(raw, positives as f64),
+            },
         }
     }
 }
@@ -65,8 +76,11 @@ mod tests {
     fn calibrated_scores_have_the_share_of_positives() {
         let raw: Vec<f64> = (0..400).map(|i| f64::from(i) / 40.0 - 5.0).collect();
         // truth follows σ(2z − 1), spread evenly
-        let truth: Vec<bool> =
-            raw.iter().enumerate().map(|(i, z)| (i as f64 * 0.618).fract() < super::super::sigmoid(2.0 * z - 1.0)).collect();
+        let truth: Vec<bool> = raw
+            .iter()
+            .enumerate()
+            .map(|(i, z)| (i as f64 * 0.618).fract() < super::super::sigmoid(2.0 * z - 1.0))
+            .collect();
         let platt = Platt::fit(&raw, &truth);
         assert!((platt.slope - 2.0).abs() < 0.6, "{platt:?}");
         let few = Platt::fit(&raw[..60], &truth[..60]);

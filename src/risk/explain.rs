@@ -35,11 +35,19 @@ mod tests {
 
     #[test]
     fn contributions_add_up_to_the_score() {
-        let feature = |name: &str, coefficient| FeatureWeight { name: name.into(), mean: 0.3, scale: 0.5, coefficient };
+        let feature = |name: &str, coefficient| FeatureWeight {
+            name: name.into(),
+            mean: 0.3,
+            scale: 0.5,
+            coefficient,
+        };
         let stage = Stage {
             features: vec![feature("a", 1.5), feature("b", -0.7), feature("c", 0.0)],
             intercept: -1.0,
-            calibration: Platt { slope: 0.8, offset: 0.2 },
+            calibration: Platt {
+                slope: 0.8,
+                offset: 0.2,
+            },
         };
         let values = [0.9, 0.1, 5.0];
         let (base, all) = explain(&stage, &values);

@@ -29,14 +29,27 @@ pub struct FeatureWeight {
 impl Stage {
     /// Knows nothing: every call is an even chance. What training starts from.
     pub fn blank(specs: &[Spec]) -> Self {
-        let feature = |spec: &Spec| FeatureWeight { name: spec.name.into(), mean: 0.0, scale: 1.0, coefficient: 0.0 };
-        Self { features: specs.iter().map(feature).collect(), intercept: 0.0, calibration: Platt::IDENTITY }
+        let feature = |spec: &Spec| FeatureWeight {
+            name: spec.name.into(),
+            mean: 0.0,
+            scale: 1.0,
+            coefficient: 0.0,
+        };
+        Self {
+            features: specs.iter().map(feature).collect(),
+            intercept: 0.0,
+            calibration: Platt::IDENTITY,
+        }
     }
 
     /// Log odds before calibration.
     pub fn raw(&self, values: &[f32]) -> f64 {
-        let moved: f64 =
-            self.features.iter().zip(values).map(|(f, x)| f.coefficient * (f64::from(*x) - f.mean) / f.scale).sum();
+        let moved: f64 = self
+            .features
+            .iter()
+            .zip(values)
+            .map(|(f, x)| f.coefficient * (f64::from(*x) - f.mean) / f.scale)
+            .sum();
         self.intercept + moved
     }
 
@@ -110,7 +123,10 @@ impl Model {
             lexicon_sha256: lexicon_sha256.to_owned(),
             need: Stage::blank(&NEED),
             risk: Stage::blank(&RISK),
-            thresholds: Thresholds { watch: 0.25, alert: 0.5 },
+            thresholds: Thresholds {
+                watch: 0.25,
+                alert: 0.5,
+            },
         }
     }
 
@@ -121,10 +137,15 @@ impl Model {
         }
         let own = fingerprint();
         if self.fingerprint != own {
-            return Err(ModelError::Fingerprint { found: self.fingerprint.clone(), own });
+            return Err(ModelError::Fingerprint {
+                found: self.fingerprint.clone(),
+                own,
+            });
         }
         if self.lexicon_sha256 != lexicon_sha256 {
-            return Err(ModelError::Lexicon { found: self.lexicon_sha256.clone() });
+            return Err(ModelError::Lexicon {
+                found: self.lexicon_sha256.clone(),
+            });
         }
         self.need.check("need", &NEED)?;
         self.risk.check("risk", &RISK)?;

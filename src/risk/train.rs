@@ -35,7 +35,11 @@ pub struct Fitted {
 #[derive(Debug, thiserror::Error)]
 pub enum FitError {
     #[error("{stage}: {positives} positive and {negatives} negative examples: at least 20 of each are needed")]
-    TooFew { stage: &'static str, positives: usize, negatives: usize },
+    TooFew {
+        stage: &'static str,
+        positives: usize,
+        negatives: usize,
+    },
     #[error("{stage}: linfa found no fit: {error}")]
     Linfa { stage: &'static str, error: String },
 }
@@ -58,15 +62,15 @@ pub fn fit_risk(examples: &[Example<{ RISK.len() }>]) -> Result<Fitted, FitError
     fit("risk", &RISK, examples)
 }
 
-fn fit<const N: usize>(
-    stage: &'static str,
-    specs: &[Spec; N],
-    examples: &[Example<N>],
-) -> Result<Fitted, FitError> {
+fn fit<const N: usize>(stage: &'static str, specs: &[Spec; N], examples: &[Example<N>]) -> Result<Fitted, FitError> {
     let positives = examples.iter().filter(|example| example.truth).count();
     let negatives = examples.len() - positives;
     if positives < FEWEST || negatives < FEWEST {
-        return Err(FitError::TooFew { stage, positives, negatives });
+        return Err(FitError::TooFew {
+            stage,
+            positives,
+            negatives,
+        });
     }
     let truth: Vec<bool> = examples.iter().map(|example| example.truth).collect();
     let mut best: Option<(f64, f64, Vec<f64>, Vec<Stage>)> = None;
@@ -90,10 +94,19 @@ fn fit<const N: usize>(
     let calibration = Platt::fit(&raw, &truth);
     fold_stages.iter_mut().for_each(|stage| stage.calibration = calibration);
     let all: Vec<&Example<N>> = examples.iter().collect();
-    let stage = Stage { calibration, ..fit_signed(stage, specs, &all, alpha)? };
+    let stage = Stage {
+        calibration,
+        ..fit_signed(stage, specs, &all, alpha)?
+    };
     let calibrated: Vec<f64> = raw.iter().map(|z| calibration.logit(*z)).collect();
     let log_loss = log_loss(&calibrated, &truth);
-    Ok(Fitted { stage, fold_stages, out_of_fold: calibrated.into_iter().map(sigmoid).collect(), alpha, log_loss })
+    Ok(Fitted {
+        stage,
+        fold_stages,
+        out_of_fold: calibrated.into_iter().map(sigmoid).collect(),
+        alpha,
+        log_loss,
+    })
 }
 
 fn log_loss(raw: &[f64], truth: &[bool]) -> f64 {
@@ -104,7 +117,7 @@ fn log_loss(raw: &[f64], truth: &[bool]) -> f64 {
     loss.sum::<f64>() / raw.len().max(1) as f64
 }
 
-/// Fits, drops what has the wrong sign, and fits again until nothing has.
+/// Fits, drops what is most against its sign, and fits again until nothing is.
 fn fit_signed<const N: usize>(
     stage: &'static str,
     specs: &[Spec; N],
@@ -120,19 +133,30 @@ fn fit_signed<const N: usize>(
             Sign::Down => w > 0.0,
             Sign::Free => false,
         };
-        let right: Vec<usize> =
-            kept.iter().zip(&coefficients).filter(|(j, w)| !wrong(**j, **w)).map(|(j, _)| *j).collect();
-        if right.len() == kept.len() || right.is_empty() {
+        let mut against: Vec<(f64, usize)> = kept
+            .iter()
+            .zip(&coefficients)
+            .filter(|(j, w)| wrong(**j, **w))
+            .map(|(j, w)| (w.abs(), *j))
+            .collect();
+        if against.is_empty() {
             let weight = |j: usize| kept.iter().position(|k| *k == j).map_or(0.0, |at| coefficients[at]);
             let features = (0..N).map(|j| FeatureWeight {
                 name: specs[j].name.to_owned(),
                 mean: mean[j],
                 scale: if scale[j] > 1e-9 { scale[j] } else { 1.0 },
-                coefficient: if right.is_empty() { 0.0 } else { weight(j) },
+                coefficient: weight(j),
             });
-            return Ok(Stage { features: features.collect(), intercept, calibration: Platt::IDENTITY });
+            return Ok(Stage {
+                features: features.collect(),
+                intercept,
+                calibration: Platt::IDENTITY,
+            });
         }
-        kept = right;
+        // The most wrong go first and few at a time: what stands beside them may turn right.
+        against.sort_by(|a, b| b.0.total_cmp(&a.0));
+        against.truncate((against.len() / 4).max(1));
+        kept.retain(|j| !against.iter().any(|(_, wrong)| wrong == j));
     }
 }
 
@@ -142,7 +166,11 @@ fn moments<const N: usize>(examples: &[&Example<N>]) -> ([f64; N], [f64; N]) {
     let mut scale = [0.0; N];
     for j in 0..N {
         mean[j] = examples.iter().map(|e| f64::from(e.values[j])).sum::<f64>() / count;
-        let variance = examples.iter().map(|e| (f64::from(e.values[j]) - mean[j]).powi(2)).sum::<f64>() / count;
+        let variance = examples
+            .iter()
+            .map(|e| (f64::from(e.values[j]) - mean[j]).powi(2))
+            .sum::<f64>()
+            / count;
         scale[j] = variance.sqrt();
     }
     (mean, scale)
@@ -174,14 +202,22 @@ fn fit_plain<const N: usize>(
         match learner.fit(&dataset) {
             Ok(fitted) => {
                 let flip = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-                return Ok((fitted.params().iter().map(|w| flip * w).collect(), flip * fitted.intercept()));
+                return Ok((
+                    fitted.params().iter().map(|w| flip * w).collect(),
+                    flip * fitted.intercept(),
+                ));
             }
             // The line search can fail on nearly separable data: a stronger penalty mends it.
             Err(_) if attempt < 2 => {
                 strength *= 10.0;
                 attempt += 1;
             }
-            Err(error) => return Err(FitError::Linfa { stage, error: error.to_string() }),
+            Err(error) => {
+                return Err(FitError::Linfa {
+                    stage,
+                    error: error.to_string(),
+                });
+            }
         }
     }
 }
@@ -192,8 +228,16 @@ mod tests {
 
     fn specs() -> [Spec; 2] {
         [
-            Spec { name: "signal", sign: Sign::Up, meaning: "" },
-            Spec { name: "reversed", sign: Sign::Up, meaning: "" },
+            Spec {
+                name: "signal",
+                sign: Sign::Up,
+                meaning: "",
+            },
+            Spec {
+                name: "reversed",
+                sign: Sign::Up,
+                meaning: "",
+            },
         ]
     }
 
@@ -204,7 +248,11 @@ mod tests {
                 let truth = i % 20 == 0;
                 let noise = (i as f32 * 0.618).fract();
                 let signal = noise + if truth { 0.8 } else { 0.0 };
-                Example { values: [signal, 1.0 - signal * 0.2], truth, fold: (i / 20) % FOLDS }
+                Example {
+                    values: [signal, 1.0 - signal * 0.2],
+                    truth,
+                    fold: (i / 20) % FOLDS,
+                }
             })
             .collect()
     }

@@ -86,7 +86,9 @@ impl<'t> Scope<'t> {
         for found in matches {
             match lexicon.concept(found.concept).kind {
                 Kind::Finding { .. } | Kind::Symptom | Kind::Fact { .. } => {
-                    (found.first..=found.last).filter(|at| found.covers(*at)).for_each(|at| owned[usize::from(at)] = true);
+                    (found.first..=found.last)
+                        .filter(|at| found.covers(*at))
+                        .for_each(|at| owned[usize::from(at)] = true);
                     // "stable" and "mild" are facts and cues at once
                     if Some(found.concept) == cues.stable || Some(found.concept) == cues.mild {
                         placed.push((found.concept, tokens.tokens[usize::from(found.last)].clause, found));
@@ -101,13 +103,24 @@ impl<'t> Scope<'t> {
         negations.retain(|cue| !(owned[usize::from(cue.first)] && owned[usize::from(cue.last)]));
         let mut marked: Vec<u16> = placed.iter().map(|(_, clause, _)| *clause).collect();
         marked.dedup();
-        Self { lexicon, cues, tokens, marked, placed, negations }
+        Self {
+            lexicon,
+            cues,
+            tokens,
+            marked,
+            placed,
+            negations,
+        }
     }
 
     pub fn of(&self, found: &Match) -> Assertion {
         let clause = self.clause(found.last);
         let is = |cue: Option<ConceptId>| self.cue_in_clause(cue, clause, found);
-        let shown = |status, kind| Assertion { status, kind: Some(kind), keeps: 1.0 };
+        let shown = |status, kind| Assertion {
+            status,
+            kind: Some(kind),
+            keeps: 1.0,
+        };
         if is(self.cues.figurative) {
             return shown(Status::Hypothetical, NearMiss::Figurative);
         }
@@ -131,7 +144,11 @@ impl<'t> Scope<'t> {
             return shown(Status::Hypothetical, NearMiss::Hypothetical);
         }
         if is(self.cues.asks_whether) {
-            return Assertion { status: Status::Uncertain, kind: None, keeps: 1.0 };
+            return Assertion {
+                status: Status::Uncertain,
+                kind: None,
+                keeps: 1.0,
+            };
         }
         self.softened(found, clause)
     }
@@ -188,15 +205,17 @@ impl<'t> Scope<'t> {
     }
 
     fn softened(&self, found: &Match, clause: u16) -> Assertion {
-        let mut present = Assertion { status: Status::Present, kind: None, keeps: 1.0 };
+        let mut present = Assertion {
+            status: Status::Present,
+            kind: None,
+            keeps: 1.0,
+        };
         let (lingers, firm) = match self.lexicon.concept(found.concept).kind {
             Kind::Finding { lingers, firm, .. } => (lingers, firm),
             _ => (false, false),
         };
         // "… but it's gone now" stands in the clause after.
-        let near = |cue| {
-            (clause..=clause.saturating_add(2)).any(|c| self.cue_in_clause(cue, c, found))
-        };
+        let near = |cue| (clause..=clause.saturating_add(2)).any(|c| self.cue_in_clause(cue, c, found));
         if !lingers && near(self.cues.resolved) {
             present.keeps *= soften::RESOLVED;
             present.kind = Some(NearMiss::Resolved);
@@ -214,12 +233,13 @@ impl<'t> Scope<'t> {
     }
 
     fn cue_in_clause(&self, cue: Option<ConceptId>, clause: u16, found: &Match) -> bool {
-        self.marked.contains(&clause) && self.placed.iter().any(|(concept, place, m)| {
-            Some(*concept) == cue
+        self.marked.contains(&clause)
+            && self.placed.iter().any(|(concept, place, m)| {
+                Some(*concept) == cue
                 && *place == clause
                 // what stands inside the finding's own words is not about it
                 && !(found.first <= m.first && m.last <= found.last)
-        })
+            })
     }
 
     fn clause(&self, token: u16) -> u16 {

@@ -60,7 +60,9 @@ pub struct Match {
 
 impl Match {
     pub fn covers(&self, token: u16) -> bool {
-        (self.first..=self.last).contains(&token) && u64::from(token - self.first) < 64 && self.covered >> (token - self.first) & 1 == 1
+        (self.first..=self.last).contains(&token)
+            && u64::from(token - self.first) < 64
+            && self.covered >> (token - self.first) & 1 == 1
     }
 }
 
@@ -110,7 +112,12 @@ pub struct Automaton {
 
 impl std::fmt::Debug for Automaton {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Automaton({} phrases, {} rules)", self.phrases.len(), self.rules.len())
+        write!(
+            f,
+            "Automaton({} phrases, {} rules)",
+            self.phrases.len(),
+            self.rules.len()
+        )
     }
 }
 
@@ -141,9 +148,18 @@ impl Builder {
                 let place = self.written.len() as u32;
                 self.written.push(written.clone());
                 for sequence in pattern::parse(written, atoms)? {
-                    let steps = sequence.0.into_iter().map(|(gap, class)| Step { gap, class: self.class(class) });
+                    let steps = sequence.0.into_iter().map(|(gap, class)| Step {
+                        gap,
+                        class: self.class(class),
+                    });
                     let steps = steps.collect();
-                    self.rules.push(Rule { concept, force, steps, anchor: 0, written: place });
+                    self.rules.push(Rule {
+                        concept,
+                        force,
+                        steps,
+                        anchor: 0,
+                        written: place,
+                    });
                 }
             }
         }
@@ -174,13 +190,21 @@ impl Builder {
             }
         }
         // What stands in many classes is said often.
-        let spread: HashMap<&str, u32> =
-            words.iter().map(|(phrase, (_, classes))| (phrase.trim(), classes.len() as u32)).collect();
+        let spread: HashMap<&str, u32> = words
+            .iter()
+            .map(|(phrase, (_, classes))| (phrase.trim(), classes.len() as u32))
+            .collect();
         for (class, id) in &self.classes {
-            commonness[*id as usize] +=
-                class.phrases.iter().filter_map(|phrase| spread.get(phrase.trim_end_matches('*'))).sum::<u32>();
+            commonness[*id as usize] += class
+                .phrases
+                .iter()
+                .filter_map(|phrase| spread.get(phrase.trim_end_matches('*')))
+                .sum::<u32>();
         }
-        let mut anchored = [vec![Vec::new(); self.classes.len()], vec![Vec::new(); self.classes.len()]];
+        let mut anchored = [
+            vec![Vec::new(); self.classes.len()],
+            vec![Vec::new(); self.classes.len()],
+        ];
         let mut joined = vec![false; self.classes.len()];
         for (at, rule) in self.rules.iter_mut().enumerate() {
             let rarest = (0..rule.steps.len()).min_by_key(|step| commonness[rule.steps[*step].class as usize]);
@@ -201,18 +225,36 @@ impl Builder {
         let phrase = |prefix: bool, mut classes: Vec<u32>| {
             classes.sort_unstable();
             let anchors = anchored.each_ref().map(|anchored| {
-                classes.iter().flat_map(|class| anchored[*class as usize].iter().copied()).collect()
+                classes
+                    .iter()
+                    .flat_map(|class| anchored[*class as usize].iter().copied())
+                    .collect()
             });
             classes.retain(|class| joined[*class as usize]);
-            Phrase { prefix, classes: classes.into(), anchors }
+            Phrase {
+                prefix,
+                classes: classes.into(),
+                anchors,
+            }
         };
-        let mut phrases: Vec<Phrase> = words.into_values().map(|(prefix, classes)| phrase(prefix, classes)).collect();
+        let mut phrases: Vec<Phrase> = words
+            .into_values()
+            .map(|(prefix, classes)| phrase(prefix, classes))
+            .collect();
         let mut ranges = Vec::with_capacity(numbers.len());
         for ((low, high), classes) in numbers {
             ranges.push((low, high, phrases.len() as u32));
             phrases.push(phrase(false, classes));
         }
-        Automaton { found_by, classes: joined.len(), phrases, ranges, rules: self.rules, reach: self.reach, written: self.written }
+        Automaton {
+            found_by,
+            classes: joined.len(),
+            phrases,
+            ranges,
+            rules: self.rules,
+            reach: self.reach,
+            written: self.written,
+        }
     }
 }
 
@@ -221,10 +263,10 @@ fn how_common(phrase: &str) -> u32 {
     const COMMON: &[&str] = &[
         "i", "my", "the", "a", "it", "is", "and", "to", "of", "in", "not", "have", "am", "on", "he", "she", "her",
         "his", "was", "that", "so", "just", "for", "with", "up", "do", "can", "no", "me", "been", "this", "at", "out",
-        "going", "feel*", "get", "got", "like", "they", "all", "one", "1", "him", "we", "had", "has", "as", "but", "be",
-        "what", "when", "now", "about", "will", "would", "if", "or", "there", "then", "you", "know", "since", "day",
-        "days", "week", "weeks", "time", "last", "back", "down", "need*", "want*", "see", "take", "took", "good",
-        "doctor", "call*", "today", "morning", "2", "3", "feeling", "from", "over", "your", "an", "are", "did",
+        "going", "feel*", "get", "got", "like", "they", "all", "one", "1", "him", "we", "had", "has", "as", "but",
+        "be", "what", "when", "now", "about", "will", "would", "if", "or", "there", "then", "you", "know", "since",
+        "day", "days", "week", "weeks", "time", "last", "back", "down", "need*", "want*", "see", "take", "took",
+        "good", "doctor", "call*", "today", "morning", "2", "3", "feeling", "from", "over", "your", "an", "are", "did",
     ];
     if COMMON.contains(&phrase) {
         200
@@ -270,7 +312,9 @@ impl Placed {
     fn fill(&mut self, found: &[Hit], tokens: usize, token: impl Fn(&Hit) -> u16) {
         self.begins.clear();
         self.begins.resize(tokens + 2, 0);
-        found.iter().for_each(|hit| self.begins[usize::from(token(hit)) + 2] += 1);
+        found
+            .iter()
+            .for_each(|hit| self.begins[usize::from(token(hit)) + 2] += 1);
         (1..self.begins.len()).for_each(|at| self.begins[at] += self.begins[at - 1]);
         self.hits.clear();
         self.hits.resize(found.len(), Hit::default());
@@ -328,7 +372,9 @@ impl Automaton {
                 !own.into_iter().any(|c| self.meets(tokens, c, m))
             });
             found.sort_by(|a, b| {
-                (a.last, a.concept, a.first).cmp(&(b.last, b.concept, b.first)).then(b.strength.total_cmp(&a.strength))
+                (a.last, a.concept, a.first)
+                    .cmp(&(b.last, b.concept, b.first))
+                    .then(b.strength.total_cmp(&a.strength))
             });
             found.dedup_by(|a, b| a.concept == b.concept && a.last == b.last);
             found
@@ -356,7 +402,11 @@ impl Automaton {
     fn hit(&self, tokens: &Tokens, hits: &mut Hits) {
         let Hits { found, present, .. } = hits;
         let mut add = |first: usize, last: usize, phrase: u32| {
-            found.push(Hit { first: first as u16, last: last as u16, phrase });
+            found.push(Hit {
+                first: first as u16,
+                last: last as u16,
+                phrase,
+            });
             for class in &self.phrases[phrase as usize].classes {
                 present[*class as usize / 64] |= 1 << (class % 64);
             }
@@ -364,8 +414,14 @@ impl Automaton {
         if let Some(found_by) = &self.found_by {
             for hit in found_by.find_overlapping_iter(&tokens.text) {
                 // A phrase begins with a space: its first word stands one byte later.
-                let Some(first) = tokens.starting_at(hit.start() + 1) else { continue };
-                let inside = if self.phrases[hit.value() as usize].prefix { hit.end() - 1 } else { hit.end() - 2 };
+                let Some(first) = tokens.starting_at(hit.start() + 1) else {
+                    continue;
+                };
+                let inside = if self.phrases[hit.value() as usize].prefix {
+                    hit.end() - 1
+                } else {
+                    hit.end() - 2
+                };
                 let Some(last) = tokens.holding(inside) else { continue };
                 add(first, last, hit.value());
             }
@@ -395,9 +451,17 @@ impl Automaton {
             return;
         }
         let base = anchor.first.saturating_sub(BEFORE_ANCHOR);
-        let from = Reached { first: anchor.first, last: anchor.last, covered: span(base, anchor.first, anchor.last) };
-        let Some(begun) = self.backwards(&rule.steps[..=rule.anchor], from, base, hits) else { return };
-        let Some(whole) = self.forwards(&rule.steps[rule.anchor + 1..], begun, base, hits) else { return };
+        let from = Reached {
+            first: anchor.first,
+            last: anchor.last,
+            covered: span(base, anchor.first, anchor.last),
+        };
+        let Some(begun) = self.backwards(&rule.steps[..=rule.anchor], from, base, hits) else {
+            return;
+        };
+        let Some(whole) = self.forwards(&rule.steps[rule.anchor + 1..], begun, base, hits) else {
+            return;
+        };
         let token = |at: u16| &tokens.tokens[usize::from(at)];
         let (first, last) = (token(whole.first), token(whole.last));
         let sentence = self.reach[usize::from(rule.concept.0)] == Reach::Sentence;
@@ -407,7 +471,14 @@ impl Automaton {
         let strength = if rule.force == Force::Hints { HINTS } else { SAYS };
         let into = if rule.force == Force::Cancels { cancelled } else { found };
         let covered = whole.covered >> whole.first.saturating_sub(base).min(63);
-        into.push(Match { concept: rule.concept, strength, first: whole.first, last: whole.last, covered, rule: at });
+        into.push(Match {
+            concept: rule.concept,
+            strength,
+            first: whole.first,
+            last: whole.last,
+            covered,
+            rule: at,
+        });
     }
 
     /// The shortest way from the last of these steps, which was reached, back to the first.
@@ -422,22 +493,45 @@ impl Automaton {
             .filter(|hit| self.is_of(hit.phrase, before.class))
             .filter_map(|hit| {
                 let covered = from.covered | span(base, hit.first, hit.last);
-                self.backwards(rest, Reached { first: hit.first, covered, ..from }, base, hits)
+                self.backwards(
+                    rest,
+                    Reached {
+                        first: hit.first,
+                        covered,
+                        ..from
+                    },
+                    base,
+                    hits,
+                )
             })
             .max_by_key(|reached| reached.first)
     }
 
     /// The shortest way through the remaining steps.
     fn forwards(&self, steps: &[Step], from: Reached, base: u16, hits: &Hits) -> Option<Reached> {
-        let Some((step, rest)) = steps.split_first() else { return Some(from) };
-        let (least, most) = (from.last + 1 + u16::from(step.gap.0), from.last + 1 + u16::from(step.gap.1));
+        let Some((step, rest)) = steps.split_first() else {
+            return Some(from);
+        };
+        let (least, most) = (
+            from.last + 1 + u16::from(step.gap.0),
+            from.last + 1 + u16::from(step.gap.1),
+        );
         hits.by_first
             .within(least, most)
             .iter()
             .filter(|hit| self.is_of(hit.phrase, step.class))
             .filter_map(|hit| {
                 let covered = from.covered | span(base, hit.first, hit.last);
-                self.forwards(rest, Reached { last: hit.last, covered, ..from }, base, hits)
+                self.forwards(
+                    rest,
+                    Reached {
+                        last: hit.last,
+                        covered,
+                        ..from
+                    },
+                    base,
+                    hits,
+                )
             })
             .min_by_key(|reached| reached.last)
     }
@@ -461,5 +555,8 @@ const BEFORE_ANCHOR: u16 = 32;
 
 /// Tokens as bits, counted from `base`.
 fn span(base: u16, from: u16, to: u16) -> u64 {
-    (from..=to).filter_map(|token| token.checked_sub(base)).filter(|bit| *bit < 64).fold(0, |bits, bit| bits | 1 << bit)
+    (from..=to)
+        .filter_map(|token| token.checked_sub(base))
+        .filter(|bit| *bit < 64)
+        .fold(0, |bits, bit| bits | 1 << bit)
 }

@@ -134,10 +134,16 @@ pub enum LexiconError {
     #[error("{path}: {error}")]
     Toml { path: String, error: Box<toml::de::Error> },
     #[error("{group}: {id}: {error}")]
-    Pattern { group: String, id: String, error: PatternError },
+    Pattern {
+        group: String,
+        id: String,
+        error: PatternError,
+    },
     #[error("{group}: {id}: stands twice")]
     Twice { group: String, id: String },
-    #[error("{group}: {id}: `when` names {name:?}, which is no finding, symptom or fact, or attaches a fact of the patient to a symptom")]
+    #[error(
+        "{group}: {id}: `when` names {name:?}, which is no finding, symptom or fact, or attaches a fact of the patient to a symptom"
+    )]
     UnknownName { group: String, id: String, name: String },
     #[error("{group}: {id}: a finding needs `needed`")]
     NoTier { group: String, id: String },
@@ -154,7 +160,10 @@ pub enum LexiconError {
 impl Source {
     /// Reads every `*.toml` of a folder, in the order of names.
     pub fn read(folder: &Path) -> Result<Self, LexiconError> {
-        let unreadable = |path: &Path, error| LexiconError::Read { path: path.display().to_string(), error };
+        let unreadable = |path: &Path, error| LexiconError::Read {
+            path: path.display().to_string(),
+            error,
+        };
         let mut paths: Vec<_> = std::fs::read_dir(folder)
             .map_err(|e| unreadable(folder, e))?
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -164,7 +173,10 @@ impl Source {
         let mut groups = Vec::with_capacity(paths.len());
         for path in paths {
             let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
-            let toml = |e| LexiconError::Toml { path: path.display().to_string(), error: Box::new(e) };
+            let toml = |e| LexiconError::Toml {
+                path: path.display().to_string(),
+                error: Box::new(e),
+            };
             groups.push(toml::from_str(&text).map_err(toml)?);
         }
         Ok(Self { groups })
@@ -189,7 +201,14 @@ impl Source {
 
 impl Group {
     fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        let Self { findings, symptoms, facts, acts, cues, .. } = self;
+        let Self {
+            findings,
+            symptoms,
+            facts,
+            acts,
+            cues,
+            ..
+        } = self;
         findings.iter_mut().chain(symptoms).chain(facts).chain(acts).chain(cues)
     }
 }
@@ -202,7 +221,12 @@ pub struct ConceptId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// One of the red flags.
-    Finding { needed: Needed, lingers: bool, firm: bool, at_once: bool },
+    Finding {
+        needed: Needed,
+        lingers: bool,
+        firm: bool,
+        at_once: bool,
+    },
     /// Counts only together with others.
     Symptom,
     /// An attribute of a symptom, or of the patient; the bit is its place in a set of facts.
@@ -321,7 +345,12 @@ impl Lexicon {
             .collect();
         let mut lexicon = Self {
             concepts: Vec::new(),
-            groups: source.groups.iter().filter(|g| !g.findings.is_empty()).map(|g| g.group.clone()).collect(),
+            groups: source
+                .groups
+                .iter()
+                .filter(|g| !g.findings.is_empty())
+                .map(|g| g.group.clone())
+                .collect(),
             combinations: Vec::new(),
             urgencies: Vec::new(),
             facts: BTreeMap::new(),
@@ -360,7 +389,15 @@ impl Lexicon {
                         id: entry.id.clone(),
                         error,
                     };
-                    builder.concept(concept, reach, audience, [&entry.says, &entry.hints, &entry.not], &atoms).map_err(pattern)?;
+                    builder
+                        .concept(
+                            concept,
+                            reach,
+                            audience,
+                            [&entry.says, &entry.hints, &entry.not],
+                            &atoms,
+                        )
+                        .map_err(pattern)?;
                 }
             }
         }
@@ -368,7 +405,12 @@ impl Lexicon {
             return Err(LexiconError::Empty);
         }
         for name in AGE_FACTS {
-            let entry = Entry { id: name.into(), title: name.replace('_', " "), kind: "person".into(), ..Entry::default() };
+            let entry = Entry {
+                id: name.into(),
+                title: name.replace('_', " "),
+                kind: "person".into(),
+                ..Entry::default()
+            };
             lexicon.add(&Group::default(), &entry, "fact")?;
         }
         for group in &source.groups {
@@ -386,8 +428,11 @@ impl Lexicon {
 
     fn urgency_tables(&self, source: &Source) -> Result<Vec<Option<UrgencyTable>>, LexiconError> {
         let mut tables: Vec<Option<UrgencyTable>> = vec![None; self.concepts.len()];
-        let written: Vec<(&Group, &Urgency)> =
-            source.groups.iter().flat_map(|group| group.urgencies.iter().map(move |urgency| (group, urgency))).collect();
+        let written: Vec<(&Group, &Urgency)> = source
+            .groups
+            .iter()
+            .flat_map(|group| group.urgencies.iter().map(move |urgency| (group, urgency)))
+            .collect();
         // Tiers first, so that what is said of a finding by name replaces them.
         for (group, urgency) in written.iter().filter(|(_, urgency)| urgency.findings.is_empty()) {
             let table = self.urgency_table(group, urgency)?;
@@ -425,7 +470,10 @@ impl Lexicon {
                 _ => Err(unknown()),
             }
         });
-        Ok(UrgencyTable { base: urgency.base, with: with.collect::<Result<_, _>>()? })
+        Ok(UrgencyTable {
+            base: urgency.base,
+            with: with.collect::<Result<_, _>>()?,
+        })
     }
 
     pub fn find(&self, id: &str) -> Option<ConceptId> {
@@ -456,17 +504,24 @@ impl Lexicon {
 
     /// The set that holds those of these facts that the lexicon has.
     pub fn facts_of(&self, ids: &[&str]) -> Facts {
-        ids.iter().filter_map(|id| self.fact(id)).fold(0, |set, bit| set | 1 << bit)
+        ids.iter()
+            .filter_map(|id| self.fact(id))
+            .fold(0, |set, bit| set | 1 << bit)
     }
 
     fn add(&mut self, group: &Group, entry: &Entry, what: &str) -> Result<ConceptId, LexiconError> {
-        let home = if entry.group.is_empty() { &group.group } else { &entry.group };
+        let home = if entry.group.is_empty() {
+            &group.group
+        } else {
+            &entry.group
+        };
         let place = self.groups.iter().position(|name| name == home).unwrap_or(0) as u8;
         let kind = match what {
             "finding" => Kind::Finding {
-                needed: entry
-                    .needed
-                    .ok_or_else(|| LexiconError::NoTier { group: group.group.clone(), id: entry.id.clone() })?,
+                needed: entry.needed.ok_or_else(|| LexiconError::NoTier {
+                    group: group.group.clone(),
+                    id: entry.id.clone(),
+                })?,
                 lingers: entry.lingers,
                 firm: entry.firm,
                 at_once: entry.at_once,
@@ -474,7 +529,10 @@ impl Lexicon {
             "symptom" => Kind::Symptom,
             "fact" => {
                 let of = self.fact_kind(group, entry)?;
-                Kind::Fact { of, bit: self.next_bit(group, entry, of)? }
+                Kind::Fact {
+                    of,
+                    bit: self.next_bit(group, entry, of)?,
+                }
             }
             "act" => Kind::Act,
             _ => Kind::Cue,
@@ -482,13 +540,20 @@ impl Lexicon {
         let id = ConceptId(self.concepts.len() as u16);
         if let Some(other) = self.by_key.insert(key(&entry.id), id) {
             let other = self.concept(other).id.clone();
-            return Err(LexiconError::Collision { group: group.group.clone(), id: entry.id.clone(), other });
+            return Err(LexiconError::Collision {
+                group: group.group.clone(),
+                id: entry.id.clone(),
+                other,
+            });
         }
         if let Kind::Fact { bit, .. } = kind {
             self.facts.insert(bit, id);
         }
         if self.by_id.insert(entry.id.clone(), id).is_some() {
-            return Err(LexiconError::Twice { group: group.group.clone(), id: entry.id.clone() });
+            return Err(LexiconError::Twice {
+                group: group.group.clone(),
+                id: entry.id.clone(),
+            });
         }
         self.concepts.push(Concept {
             id: entry.id.clone(),
@@ -511,11 +576,18 @@ impl Lexicon {
 
     /// Facts that attach to a symptom have the low bits, so that a symptom keeps them in 32.
     fn next_bit(&self, group: &Group, entry: &Entry, of: FactKind) -> Result<u8, LexiconError> {
-        let range = if of.of_symptom() { 0..ATTRIBUTE_BITS } else { ATTRIBUTE_BITS..Facts::BITS as u8 };
+        let range = if of.of_symptom() {
+            0..ATTRIBUTE_BITS
+        } else {
+            ATTRIBUTE_BITS..Facts::BITS as u8
+        };
         range
             .into_iter()
             .find(|bit| !self.facts.contains_key(bit))
-            .ok_or_else(|| LexiconError::TooManyFacts { group: group.group.clone(), id: entry.id.clone() })
+            .ok_or_else(|| LexiconError::TooManyFacts {
+                group: group.group.clone(),
+                id: entry.id.clone(),
+            })
     }
 
     fn combination(&self, group: &Group, entry: &Entry, when: &When) -> Result<Combination, LexiconError> {
@@ -525,7 +597,9 @@ impl Lexicon {
                 id: entry.id.clone(),
                 name: name.clone(),
             };
-            let (concept, fact) = name.split_once(':').map_or((name.as_str(), None), |(c, f)| (c, Some(f)));
+            let (concept, fact) = name
+                .split_once(':')
+                .map_or((name.as_str(), None), |(c, f)| (c, Some(f)));
             let id = self.find(concept).ok_or_else(unknown)?;
             match (self.concept(id).kind, fact) {
                 (Kind::Finding { .. } | Kind::Symptom, None) => Ok(Known::Present(id)),
@@ -551,7 +625,9 @@ impl Lexicon {
 
 /// FNV-1a.
 fn key(id: &str) -> u32 {
-    id.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    id.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -17,10 +17,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use lexicon::{
-    AGE_FACTS, ATTRIBUTE_BITS, Combination, Concept, ConceptId, Entry, FactKind, Facts, Group, Kind, Known, Lexicon, LexiconError, Needed, Source, UrgencyTable,
-};
 pub(crate) use lexicon::hex;
+pub use lexicon::{
+    AGE_FACTS, ATTRIBUTE_BITS, Combination, Concept, ConceptId, Entry, FactKind, Facts, Group, Kind, Known, Lexicon,
+    LexiconError, Needed, Source, UrgencyTable,
+};
 pub use normalize::{Tokens, normalize};
 
 use assertion::{Cues, Scope};
@@ -198,7 +199,11 @@ impl Reader {
                 Kind::Finding { .. } | Kind::Symptom => take(&mut mentions, self.mention(&scope, found)),
                 Kind::Fact { of, bit } => {
                     if !self.fact_denied(&scope, found, of) {
-                        facts.push(FactMention { bit, of, clause: tokens.tokens[found.last as usize].clause });
+                        facts.push(FactMention {
+                            bit,
+                            of,
+                            clause: tokens.tokens[found.last as usize].clause,
+                        });
                     }
                 }
                 Kind::Act | Kind::Cue => {}
@@ -220,10 +225,16 @@ impl Reader {
         let scope = Scope::new(&self.lexicon, &self.cues, &tokens, &matches);
         let row = |found: &Match| Matched {
             concept: self.lexicon.concept(found.concept).id.clone(),
-            status: matches!(self.lexicon.concept(found.concept).kind, Kind::Finding { .. } | Kind::Symptom)
-                .then(|| scope.of(found).status),
+            status: matches!(
+                self.lexicon.concept(found.concept).kind,
+                Kind::Finding { .. } | Kind::Symptom
+            )
+            .then(|| scope.of(found).status),
             strength: found.strength,
-            words: (found.first..=found.last).map(|at| tokens.word(usize::from(at))).collect::<Vec<_>>().join(" "),
+            words: (found.first..=found.last)
+                .map(|at| tokens.word(usize::from(at)))
+                .collect::<Vec<_>>()
+                .join(" "),
             pattern: self.lexicon.automaton.written(found).to_owned(),
         };
         matches.iter().map(row).collect()
@@ -315,8 +326,9 @@ fn reply(tokens: &Tokens) -> Reply {
         ("i" | "he" | "she", "do" | "does" | "have" | "has" | "did", "not") => Reply::No,
         ("thankfully" | "thank", "no" | "god", _) => Reply::No,
         (
-            "yes" | "yeah" | "yep" | "yup" | "ya" | "aye" | "correct" | "exactly" | "sure" | "definitely" | "absolutely"
-            | "sometimes" | "occasionally" | "right" | "mhm" | "yah" | "indeed" | "totally" | "constantly",
+            "yes" | "yeah" | "yep" | "yup" | "ya" | "aye" | "correct" | "exactly" | "sure" | "definitely"
+            | "absolutely" | "sometimes" | "occasionally" | "right" | "mhm" | "yah" | "indeed" | "totally"
+            | "constantly",
             ..,
         ) => Reply::Yes,
         ("that", "is", "right" | "correct" | "it") => Reply::Yes,
@@ -333,7 +345,9 @@ fn reply(tokens: &Tokens) -> Reply {
 fn age(tokens: &Tokens) -> Option<u8> {
     let word = |at: usize| if at < tokens.tokens.len() { tokens.word(at) } else { "" };
     (0..tokens.tokens.len()).find_map(|at| {
-        let number = tokens.tokens[at].number.filter(|n| (1.0..=110.0).contains(n) && n.fract() == 0.0)?;
+        let number = tokens.tokens[at]
+            .number
+            .filter(|n| (1.0..=110.0).contains(n) && n.fract() == 0.0)?;
         let old = matches!(word(at + 1), "year" | "years" | "yr" | "yrs") && word(at + 2) == "old";
         let own = at >= 2
             && matches!((word(at - 2), word(at - 1)), ("i" | "he" | "she", "am" | "is"))

@@ -42,7 +42,9 @@ impl Tokens {
 
     /// The token that begins at this byte of [`Self::text`].
     pub fn starting_at(&self, byte: usize) -> Option<usize> {
-        self.tokens.binary_search_by_key(&(byte as u32), |token| token.start).ok()
+        self.tokens
+            .binary_search_by_key(&(byte as u32), |token| token.start)
+            .ok()
     }
 
     /// The token that holds this byte of [`Self::text`].
@@ -116,7 +118,8 @@ fn split(text: &str) -> Vec<Word> {
             let inside = if digits {
                 next.is_ascii_digit() || (next == '.' && text[at + 1..].starts_with(|c: char| c.is_ascii_digit()))
             } else {
-                next.is_alphabetic() || (is_apostrophe(next) && text[at + next.len_utf8()..].starts_with(char::is_alphabetic))
+                next.is_alphabetic()
+                    || (is_apostrophe(next) && text[at + next.len_utf8()..].starts_with(char::is_alphabetic))
             };
             if !inside {
                 break;
@@ -131,14 +134,22 @@ fn split(text: &str) -> Vec<Word> {
     {
         // The mark belongs before the next word; at the end there is none, so an empty word carries it.
         let end = last.source.1;
-        words.push(Word { text: Text::Fixed(""), source: (end, end), mark, number: None });
+        words.push(Word {
+            text: Text::Fixed(""),
+            source: (end, end),
+            mark,
+            number: None,
+        });
     }
     words
 }
 
 /// "Dr." and its kin end no sentence.
 fn ends_a_title(words: &[Word]) -> bool {
-    matches!(words.last().map(|word| word.text.as_str()), Some("dr" | "mr" | "mrs" | "ms" | "st" | "prof"))
+    matches!(
+        words.last().map(|word| word.text.as_str()),
+        Some("dr" | "mr" | "mrs" | "ms" | "st" | "prof")
+    )
 }
 
 fn between_digits(text: &str, at: usize) -> bool {
@@ -151,20 +162,34 @@ fn is_apostrophe(c: char) -> bool {
 }
 
 fn push(words: &mut Vec<Word>, raw: &str, source: (usize, usize), mark: &mut Mark) {
-    let plain = raw.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
+    let plain = raw
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
     let mut word: String = if plain {
         raw.to_owned()
     } else {
-        raw.nfkc().flat_map(char::to_lowercase).map(|c| if is_apostrophe(c) { '\'' } else { c }).collect()
+        raw.nfkc()
+            .flat_map(char::to_lowercase)
+            .map(|c| if is_apostrophe(c) { '\'' } else { c })
+            .collect()
     };
     // "to the er" is a place
-    let place = word == "er" && matches!(words.last().map(|w| w.text.as_str()), Some("the" | "an" | "to" | "nearest"));
+    let place = word == "er"
+        && matches!(
+            words.last().map(|w| w.text.as_str()),
+            Some("the" | "an" | "to" | "nearest")
+        );
     if is_filler(&word) && !place {
         return;
     }
     let source = (source.0 as u32, source.1 as u32);
     let mut add = |text: Text| {
-        words.push(Word { text, source, mark: *mark, number: None });
+        words.push(Word {
+            text,
+            source,
+            mark: *mark,
+            number: None,
+        });
         *mark = Mark::None;
     };
     if let Some(parts) = written_out(&word) {
@@ -192,7 +217,10 @@ fn push(words: &mut Vec<Word>, raw: &str, source: (usize, usize), mark: &mut Mar
 }
 
 fn is_filler(word: &str) -> bool {
-    matches!(word, "um" | "uh" | "er" | "erm" | "hmm" | "mm" | "uhm" | "umm" | "ah" | "eh")
+    matches!(
+        word,
+        "um" | "uh" | "er" | "erm" | "hmm" | "mm" | "uhm" | "umm" | "ah" | "eh"
+    )
 }
 
 fn written_out(word: &str) -> Option<&'static [&'static str]> {
@@ -237,8 +265,26 @@ fn written_out(word: &str) -> Option<&'static [&'static str]> {
 
 fn unit(word: &str) -> Option<f32> {
     const UNITS: [&str; 20] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-        "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
     ];
     // Number words begin with one of these letters: most words are none and leave at once.
     if !word.starts_with(['z', 'o', 't', 'f', 's', 'e', 'n']) {
@@ -248,11 +294,15 @@ fn unit(word: &str) -> Option<f32> {
 }
 
 fn ten(word: &str) -> Option<f32> {
-    const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+    const TENS: [&str; 8] = [
+        "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
+    ];
     if !word.ends_with("ty") {
         return None;
     }
-    TENS.iter().position(|ten| *ten == word).map(|value| (value as f32 + 2.0) * 10.0)
+    TENS.iter()
+        .position(|ten| *ten == word)
+        .map(|value| (value as f32 + 2.0) * 10.0)
 }
 
 /// Number words and digits → one numeric word each, in the readings that people use on the telephone.
@@ -263,7 +313,12 @@ fn join_numbers(words: &mut Vec<Word>) {
         if let Some((value, next)) = read_number(words, at) {
             let source = (words[at].source.0, words[next - 1].source.1);
             let mark = words[at].mark;
-            words[out] = Word { text: Text::Owned(format!("{value}")), source, mark, number: Some(value) };
+            words[out] = Word {
+                text: Text::Owned(format!("{value}")),
+                source,
+                mark,
+                number: Some(value),
+            };
             at = next;
         } else {
             words.swap(out, at);
@@ -293,7 +348,11 @@ fn read_number(words: &[Word], at: usize) -> Option<(f32, usize)> {
         }
         unit(word(i)).map(|value| (value, i + 1))
     };
-    let (mut value, mut next) = if word(at) == "a" && word(at + 1) == "hundred" { (1.0, at + 1) } else { small(at)? };
+    let (mut value, mut next) = if word(at) == "a" && word(at + 1) == "hundred" {
+        (1.0, at + 1)
+    } else {
+        small(at)?
+    };
     let single = next == at + 1 && unit(word(at)).is_some();
     if word(next) == "hundred" {
         value *= 100.0;
@@ -307,6 +366,14 @@ fn read_number(words: &[Word], at: usize) -> Option<(f32, usize)> {
         if let Some(ones) = unit(word(next + 1)) {
             value = value * 100.0 + ones;
             next += 2;
+        }
+    } else if (value == 19.0 || value == 20.0) && next == at + 1 {
+        // "twenty nineteen", "nineteen eighty five": a year
+        if let Some((more, end)) = small(next)
+            && (10.0..100.0).contains(&more)
+        {
+            value = value * 100.0 + more;
+            next = end;
         }
     } else if single && (1.0..=6.0).contains(&value) {
         // "one ninety", "two ten": a reading of a pressure or a sugar
@@ -328,17 +395,27 @@ fn read_number(words: &[Word], at: usize) -> Option<(f32, usize)> {
 
 /// Conjunctions that begin a clause wherever they stand.
 fn turns(word: &str) -> bool {
-    matches!(word, "but" | "however" | "although" | "though" | "except" | "because" | "cause" | "unless" | "until")
+    matches!(
+        word,
+        "but" | "however" | "although" | "though" | "except" | "because" | "cause" | "unless" | "until"
+    )
 }
 
 /// "and", "so" or "now" before one of these begins a clause as well.
 fn begins_anew(word: &str) -> bool {
-    matches!(word, "i" | "my" | "now" | "he" | "she" | "his" | "her" | "it" | "they" | "then" | "the" | "we" | "today")
+    matches!(
+        word,
+        "i" | "my" | "now" | "he" | "she" | "his" | "her" | "it" | "they" | "then" | "the" | "we" | "today"
+    )
 }
 
 /// After a comma these begin a clause; other words go on in it, so that lists stay whole.
 fn begins_after_comma(word: &str) -> bool {
-    begins_anew(word) || matches!(word, "you" | "there" | "this" | "that" | "just" | "so" | "when" | "since" | "yesterday")
+    begins_anew(word)
+        || matches!(
+            word,
+            "you" | "there" | "this" | "that" | "just" | "so" | "since" | "yesterday"
+        )
 }
 
 /// Into these a sentence may run on: "my chest, it hurts".
@@ -347,7 +424,10 @@ fn runs_on(word: &str) -> bool {
 }
 
 fn lay_out(words: Vec<Word>) -> Tokens {
-    let mut laid = Tokens { text: String::with_capacity(words.len() * 6), ..Tokens::default() };
+    let mut laid = Tokens {
+        text: String::with_capacity(words.len() * 6),
+        ..Tokens::default()
+    };
     laid.text.push(' ');
     let (mut clause, mut stretch, mut sentence) = (0u16, 0u16, 0u16);
     for (i, word) in words.iter().enumerate() {
@@ -416,6 +496,8 @@ mod tests {
             ("it reads 38.5.", "it reads 38.5"),
             ("two of my three pills", "2 of my 3 pills"),
             ("page one, two pages", "page 1 2 pages"),
+            ("in twenty nineteen or nineteen eighty five", "in 2019 or 1985"),
+            ("twenty pills at twenty five", "20 pills at 25"),
         ] {
             assert_eq!(plain(said), meant, "{said}");
         }

@@ -63,12 +63,17 @@ const MAX_ATOM_DEPTH: usize = 6;
 pub fn parse(pattern: &str, atoms: &Atoms) -> Result<Vec<Sequence>, PatternError> {
     let parser = Parser { pattern, atoms };
     let elements = parser.split(pattern, ' ')?;
-    let ands: Vec<usize> = (0..elements.len()).filter(|i| and_gap(elements[*i]).is_some()).collect();
+    let ands: Vec<usize> = (0..elements.len())
+        .filter(|i| and_gap(elements[*i]).is_some())
+        .collect();
     let sequences = match ands[..] {
         [] => parser.sequence(&elements, 0)?,
         [at] => {
             let most = and_gap(elements[at]).unwrap_or(DEFAULT_AND_GAP);
-            let (left, right) = (parser.sequence(&elements[..at], 0)?, parser.sequence(&elements[at + 1..], 0)?);
+            let (left, right) = (
+                parser.sequence(&elements[..at], 0)?,
+                parser.sequence(&elements[at + 1..], 0)?,
+            );
             let mut both = Vec::new();
             for (one, other) in left.iter().flat_map(|l| right.iter().map(move |r| (l, r))) {
                 both.push(one.followed_by(other, (0, most)));
@@ -76,13 +81,22 @@ pub fn parse(pattern: &str, atoms: &Atoms) -> Result<Vec<Sequence>, PatternError
             }
             both
         }
-        _ => return Err(PatternError::ManyAnds { pattern: pattern.to_owned() }),
+        _ => {
+            return Err(PatternError::ManyAnds {
+                pattern: pattern.to_owned(),
+            });
+        }
     };
     if sequences.iter().any(|sequence| sequence.0.is_empty()) {
-        return Err(PatternError::Empty { pattern: pattern.to_owned(), element: pattern.to_owned() });
+        return Err(PatternError::Empty {
+            pattern: pattern.to_owned(),
+            element: pattern.to_owned(),
+        });
     }
     if sequences.len() > MAX_SEQUENCES {
-        return Err(PatternError::TooMany { pattern: pattern.to_owned() });
+        return Err(PatternError::TooMany {
+            pattern: pattern.to_owned(),
+        });
     }
     Ok(sequences.into_iter().map(Sequence::joined).collect())
 }
@@ -98,7 +112,11 @@ impl Sequence {
     fn followed_by(&self, next: &Self, gap: Gap) -> Self {
         let mut both = self.clone();
         for (i, (own, class)) in next.0.iter().enumerate() {
-            let gap = if i == 0 { (own.0.saturating_add(gap.0), own.1.saturating_add(gap.1)) } else { *own };
+            let gap = if i == 0 {
+                (own.0.saturating_add(gap.0), own.1.saturating_add(gap.1))
+            } else {
+                *own
+            };
             both.0.push((gap, class.clone()));
         }
         both
@@ -114,7 +132,10 @@ impl Sequence {
                 && !first.ends_with('*')
             {
                 let phrase = format!("{first} {second}");
-                *before = Class { phrases: BTreeSet::from([phrase]), ranges: BTreeSet::new() };
+                *before = Class {
+                    phrases: BTreeSet::from([phrase]),
+                    ranges: BTreeSet::new(),
+                };
                 continue;
             }
             joined.push((gap, class));
@@ -162,7 +183,9 @@ impl<'p> Parser<'p> {
             }
         }
         if depth != 0 {
-            return Err(PatternError::Unbalanced { pattern: self.pattern.to_owned() });
+            return Err(PatternError::Unbalanced {
+                pattern: self.pattern.to_owned(),
+            });
         }
         parts.push(&text[start..]);
         parts.retain(|part| !part.trim().is_empty());
@@ -178,7 +201,11 @@ impl<'p> Parser<'p> {
                 continue;
             }
             if let Some(most) = element.strip_prefix("..") {
-                gap.1 = gap.1.saturating_add(if most.is_empty() { DEFAULT_GAP } else { most.parse().unwrap_or(0) });
+                gap.1 = gap.1.saturating_add(if most.is_empty() {
+                    DEFAULT_GAP
+                } else {
+                    most.parse().unwrap_or(0)
+                });
                 continue;
             }
             let (element, optional) = match element.strip_suffix('?') {
@@ -194,7 +221,9 @@ impl<'p> Parser<'p> {
                 }
             }
             if longer.len() > MAX_SEQUENCES {
-                return Err(PatternError::TooMany { pattern: self.pattern.to_owned() });
+                return Err(PatternError::TooMany {
+                    pattern: self.pattern.to_owned(),
+                });
             }
             sequences = longer;
             gap = (0, 0);
@@ -205,14 +234,22 @@ impl<'p> Parser<'p> {
     /// What one element may be: a class of all its plain phrases, and each wording that has gaps of its own.
     fn element(&self, element: &str, depth: usize) -> Result<Vec<Sequence>, PatternError> {
         if let Some(range) = element.strip_prefix('#') {
-            return self.range(element, range).map(|class| vec![Sequence(vec![((0, 0), class)])]);
+            return self
+                .range(element, range)
+                .map(|class| vec![Sequence(vec![((0, 0), class)])]);
         }
         if let Some(name) = element.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
             let Some(wordings) = self.atoms.get(name) else {
-                return Err(PatternError::UnknownAtom { pattern: self.pattern.to_owned(), name: name.to_owned() });
+                return Err(PatternError::UnknownAtom {
+                    pattern: self.pattern.to_owned(),
+                    name: name.to_owned(),
+                });
             };
             if depth >= MAX_ATOM_DEPTH {
-                return Err(PatternError::Circle { pattern: self.pattern.to_owned(), name: name.to_owned() });
+                return Err(PatternError::Circle {
+                    pattern: self.pattern.to_owned(),
+                    name: name.to_owned(),
+                });
             }
             return self.alternatives(wordings.iter().map(String::as_str), depth + 1);
         }
@@ -222,7 +259,13 @@ impl<'p> Parser<'p> {
         let Some(phrase) = self.phrase(element)? else {
             return Ok(vec![Sequence::default()]);
         };
-        Ok(vec![Sequence(vec![((0, 0), Class { phrases: BTreeSet::from([phrase]), ranges: BTreeSet::new() })])])
+        Ok(vec![Sequence(vec![(
+            (0, 0),
+            Class {
+                phrases: BTreeSet::from([phrase]),
+                ranges: BTreeSet::new(),
+            },
+        )])])
     }
 
     fn alternatives<'t>(
@@ -265,20 +308,32 @@ impl<'p> Parser<'p> {
             return Ok(None);
         }
         if text.is_empty() || word.contains(['*', '(', ')', '<', '>', '&']) {
-            return Err(PatternError::Empty { pattern: self.pattern.to_owned(), element: element.to_owned() });
+            return Err(PatternError::Empty {
+                pattern: self.pattern.to_owned(),
+                element: element.to_owned(),
+            });
         }
         Ok(Some(format!("{text}{star}")))
     }
 
     fn range(&self, element: &str, range: &str) -> Result<Class, PatternError> {
-        let bad = || PatternError::BadRange { pattern: self.pattern.to_owned(), element: element.to_owned() };
+        let bad = || PatternError::BadRange {
+            pattern: self.pattern.to_owned(),
+            element: element.to_owned(),
+        };
         let (low, high) = range.split_once('-').ok_or_else(bad)?;
         let thousandths = |text: &str| text.parse::<f64>().map(|value| (value * 1000.0).round() as i64);
-        let (low, high) = (thousandths(low).map_err(|_| bad())?, thousandths(high).map_err(|_| bad())?);
+        let (low, high) = (
+            thousandths(low).map_err(|_| bad())?,
+            thousandths(high).map_err(|_| bad())?,
+        );
         if low > high {
             return Err(bad());
         }
-        Ok(Class { phrases: BTreeSet::new(), ranges: BTreeSet::from([(low, high)]) })
+        Ok(Class {
+            phrases: BTreeSet::new(),
+            ranges: BTreeSet::from([(low, high)]),
+        })
     }
 }
 
@@ -289,13 +344,21 @@ mod tests {
     fn written(pattern: &str) -> Vec<String> {
         let atoms = Atoms::from([
             ("pain".to_owned(), vec!["pain*".to_owned(), "hurts".to_owned()]),
-            ("breath".to_owned(), vec!["catch ..2 breath".to_owned(), "breathe".to_owned()]),
+            (
+                "breath".to_owned(),
+                vec!["catch ..2 breath".to_owned(), "breathe".to_owned()],
+            ),
         ]);
         let sequences = parse(pattern, &atoms).unwrap();
         let class = |class: &Class| class.phrases.iter().cloned().collect::<Vec<_>>().join("/");
         let mut all: Vec<String> = sequences
             .iter()
-            .map(|s| s.0.iter().map(|((low, high), c)| format!("{low}-{high} {}", class(c))).collect::<Vec<_>>().join(", "))
+            .map(|s| {
+                s.0.iter()
+                    .map(|((low, high), c)| format!("{low}-{high} {}", class(c)))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            })
             .collect();
         all.sort();
         all
@@ -309,11 +372,17 @@ mod tests {
 
     #[test]
     fn gaps_options_and_either_order() {
-        assert_eq!(written("chest & <pain>"), ["0-0 chest, 0-5 hurts/pain*", "0-0 hurts/pain*, 0-5 chest"]);
+        assert_eq!(
+            written("chest & <pain>"),
+            ["0-0 chest, 0-5 hurts/pain*", "0-0 hurts/pain*, 0-5 chest"]
+        );
         assert_eq!(written("a ..2 b"), ["0-0 a, 0-2 b"]);
         assert_eq!(written("a _ b"), ["0-0 a, 1-1 b"]);
         assert_eq!(written("a b? c"), ["0-0 a b c", "0-0 a c"]);
-        assert_eq!(written("can't <breath>"), ["0-0 can not breathe", "0-0 can not catch, 0-2 breath"]);
+        assert_eq!(
+            written("can't <breath>"),
+            ["0-0 can not breathe", "0-0 can not catch, 0-2 breath"]
+        );
     }
 
     #[test]

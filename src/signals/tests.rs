@@ -16,8 +16,13 @@ fn reader() -> Reader {
 /// Findings that are affirmed by this turn alone.
 fn affirmed(reader: &Reader, text: &str) -> Vec<String> {
     let turn = reader.caller(text);
-    let affirmed = turn.mentions.iter().filter(|m| m.status == Status::Present && m.kind != Some(NearMiss::KnownStable));
-    affirmed.map(|m| reader.lexicon().concept(m.concept).id.clone()).collect()
+    let affirmed = turn
+        .mentions
+        .iter()
+        .filter(|m| m.status == Status::Present && m.kind != Some(NearMiss::KnownStable));
+    affirmed
+        .map(|m| reader.lexicon().concept(m.concept).id.clone())
+        .collect()
 }
 
 #[test]
@@ -31,7 +36,11 @@ fn expressions_are_read_as_present() {
                 let found = affirmed(&reader, example);
                 if !found.contains(&entry.id) {
                     let turn = reader.caller(example);
-                    let seen: Vec<_> = turn.mentions.iter().map(|m| (reader.lexicon().concept(m.concept).id.as_str(), m.status, m.kind)).collect();
+                    let seen: Vec<_> = turn
+                        .mentions
+                        .iter()
+                        .map(|m| (reader.lexicon().concept(m.concept).id.as_str(), m.status, m.kind))
+                        .collect();
                     missed.push(format!("{}: {example:?} read as {seen:?}", entry.id));
                 }
             }

@@ -36,11 +36,17 @@ pub(super) fn headers(message: &BorrowedMessage<'_>, reject: &Reject, worker: us
         ("__connect.errors.task.id", worker.to_string()),
         ("__connect.errors.stage", stage.to_owned()),
         ("__connect.errors.class.name", "callward::record::Reject".to_owned()),
-        ("__connect.errors.exception.class.name", reject.reason.as_str().to_owned()),
+        (
+            "__connect.errors.exception.class.name",
+            reject.reason.as_str().to_owned(),
+        ),
         ("__connect.errors.exception.message", reject.to_string()),
     ];
     for (key, value) in &ours {
-        headers = headers.insert(Header { key, value: Some(value.as_str()) });
+        headers = headers.insert(Header {
+            key,
+            value: Some(value.as_str()),
+        });
     }
     headers
 }

@@ -83,7 +83,10 @@ impl Partition {
     /// Takes in a value of the changelog.
     pub fn restore(&mut self, key: &[u8], value: Option<&[u8]>, pipeline: &Pipeline) -> Result<(), SnapshotError> {
         let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
-        let id = std::str::from_utf8(key).ok().and_then(CallId::new).ok_or_else(|| damaged("its key is no call id"))?;
+        let id = std::str::from_utf8(key)
+            .ok()
+            .and_then(CallId::new)
+            .ok_or_else(|| damaged("its key is no call id"))?;
         let Some(value) = value else {
             self.remove(&id);
             return Ok(());
@@ -94,7 +97,16 @@ impl Partition {
         }
         let number = |at: usize| i64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
         let watched = Watched::from_bytes(id.clone(), &value[STATE_HEADER..], pipeline.reader())?;
-        self.put(id, Held { watched, last_offset: number(1), heard_at: number(9), queued: i64::MAX, stepped_to: i64::MIN });
+        self.put(
+            id,
+            Held {
+                watched,
+                last_offset: number(1),
+                heard_at: number(9),
+                queued: i64::MAX,
+                stepped_to: i64::MIN,
+            },
+        );
         Ok(())
     }
 
@@ -139,15 +151,24 @@ impl Partition {
         }));
         if stepped.is_err() {
             out(Output::Panicked);
-            let reject = Reject::new(Reason::Internal, None, "judging this event panicked: report it with its offset");
+            let reject = Reject::new(
+                Reason::Internal,
+                None,
+                "judging this event panicked: report it with its offset",
+            );
             return out(Output::Refused(&reject));
         }
         for outcome in &mut outcomes {
             outcome.came_late = came_late;
             out(Output::Judged(outcome));
         }
-        let held =
-            Held { watched, last_offset: record.offset, heard_at: record.heard_at, queued: i64::MAX, stepped_to };
+        let held = Held {
+            watched,
+            last_offset: record.offset,
+            heard_at: record.heard_at,
+            queued: i64::MAX,
+            stepped_to,
+        };
         self.put(id.clone(), held);
         self.dirty.insert(id.clone());
     }
@@ -158,7 +179,9 @@ impl Partition {
         while let Some(Reverse((due, _))) = self.queue.peek()
             && *due <= clock
         {
-            let Some(Reverse((_, id))) = self.queue.pop() else { return };
+            let Some(Reverse((_, id))) = self.queue.pop() else {
+                return;
+            };
             let Some(mut held) = self.take_out(&id) else { continue };
             held.queued = i64::MAX;
             if wall_due(&held).is_none_or(|due| due > clock) {
@@ -166,7 +189,9 @@ impl Partition {
                 self.put(id, held);
                 continue;
             }
-            let Some(last) = held.watched.call.last_at else { continue };
+            let Some(last) = held.watched.call.last_at else {
+                continue;
+            };
             let reached = last.plus_millis((clock - held.heard_at).max(0));
             let (mut over, mut stepped_to) = (false, held.stepped_to);
             pipeline.tick(&mut held.watched, reached, |outcome| {

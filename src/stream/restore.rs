@@ -11,10 +11,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::Message as _;
 
 use super::partition::Partition;
 use super::settings::{KafkaSettings, StartAt, TopicSettings};
@@ -38,12 +38,21 @@ pub enum RestoreError {
     #[error("{topic} partition {partition}: still undecided after {} s", DEADLINE.as_secs())]
     Undecided { topic: String, partition: i32 },
     #[error("{topic} partition {partition} offset {offset}: {error}")]
-    State { topic: String, partition: i32, offset: i64, error: SnapshotError },
+    State {
+        topic: String,
+        partition: i32,
+        offset: i64,
+        error: SnapshotError,
+    },
     #[error(
         "the group has no committed offset for {topic} partition {partition}, yet its changelog holds state: the \
          offsets expired or were deleted; to judge the log anew from its start, empty {state} first"
     )]
-    MissingOffsets { topic: String, partition: i32, state: String },
+    MissingOffsets {
+        topic: String,
+        partition: i32,
+        state: String,
+    },
 }
 
 const DEADLINE: Duration = Duration::from_secs(25);
@@ -62,7 +71,8 @@ impl<C: ConsumerContext> Restore<'_, C> {
         let deadline = Instant::now() + DEADLINE;
         let committed = self.committed(partitions, deadline)?;
         let mut base = self.kafka.client()?;
-        base.set("group.id", format!("{}-restore", self.kafka.group)).set("enable.auto.commit", "false");
+        base.set("group.id", format!("{}-restore", self.kafka.group))
+            .set("enable.auto.commit", "false");
         let undecided: BaseConsumer = base.clone().set("isolation.level", "read_uncommitted").create()?;
         let decided: BaseConsumer = base
             .set("isolation.level", "read_committed")
@@ -104,7 +114,9 @@ impl<C: ConsumerContext> Restore<'_, C> {
         let mut asked = 0;
         loop {
             let mut list = TopicPartitionList::new();
-            partitions.iter().for_each(|partition| drop(list.add_partition(&self.topics.events, *partition)));
+            partitions
+                .iter()
+                .for_each(|partition| drop(list.add_partition(&self.topics.events, *partition)));
             match self.consumer.committed_offsets(list, REQUEST) {
                 Ok(list) => {
                     asked += 1;
@@ -140,7 +152,10 @@ impl<C: ConsumerContext> Restore<'_, C> {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(RestoreError::Undecided { topic: self.topics.state.clone(), partition });
+                return Err(RestoreError::Undecided {
+                    topic: self.topics.state.clone(),
+                    partition,
+                });
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -154,9 +169,22 @@ impl<C: ConsumerContext> Restore<'_, C> {
     ) -> Result<BTreeMap<i32, Restored>, RestoreError> {
         let mut restored: BTreeMap<i32, Restored> = ends
             .keys()
-            .map(|number| (*number, Restored { partition: Partition::default(), next: 0, records: 0 }))
+            .map(|number| {
+                (
+                    *number,
+                    Restored {
+                        partition: Partition::default(),
+                        next: 0,
+                        records: 0,
+                    },
+                )
+            })
             .collect();
-        let mut open: Vec<i32> = ends.iter().filter(|(_, (low, end))| low < end).map(|(number, _)| *number).collect();
+        let mut open: Vec<i32> = ends
+            .iter()
+            .filter(|(_, (low, end))| low < end)
+            .map(|(number, _)| *number)
+            .collect();
         if open.is_empty() {
             return Ok(restored);
         }
@@ -168,17 +196,19 @@ impl<C: ConsumerContext> Restore<'_, C> {
         while !open.is_empty() {
             match decided.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
-                    let Some(into) = restored.get_mut(&message.partition()) else { continue };
+                    let Some(into) = restored.get_mut(&message.partition()) else {
+                        continue;
+                    };
                     into.records += 1;
                     let key = message.key().unwrap_or_default();
-                    into.partition.restore(key, message.payload(), self.pipeline).map_err(|error| {
-                        RestoreError::State {
+                    into.partition
+                        .restore(key, message.payload(), self.pipeline)
+                        .map_err(|error| RestoreError::State {
                             topic: self.topics.state.clone(),
                             partition: message.partition(),
                             offset: message.offset(),
                             error,
-                        }
-                    })?;
+                        })?;
                 }
                 Some(Err(KafkaError::PartitionEOF(number))) => open.retain(|one| *one != number),
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) | None => {}
@@ -186,7 +216,10 @@ impl<C: ConsumerContext> Restore<'_, C> {
             }
             if Instant::now() > deadline {
                 let partition = open.first().copied().unwrap_or_default();
-                return Err(RestoreError::Undecided { topic: self.topics.state.clone(), partition });
+                return Err(RestoreError::Undecided {
+                    topic: self.topics.state.clone(),
+                    partition,
+                });
             }
         }
         Ok(restored)

@@ -78,8 +78,13 @@ impl KafkaSettings {
             SecurityProtocol::SaslSsl => "sasl_ssl",
         };
         config.set("security.protocol", protocol);
-        if matches!(self.security_protocol, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl) {
-            config.set("sasl.mechanism", &self.sasl_mechanism).set("sasl.username", &self.sasl_username);
+        if matches!(
+            self.security_protocol,
+            SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl
+        ) {
+            config
+                .set("sasl.mechanism", &self.sasl_mechanism)
+                .set("sasl.username", &self.sasl_username);
             if let Some(path) = &self.sasl_password_file {
                 let secret = std::fs::read_to_string(path).map_err(|error| SecretError {
                     field: "kafka.sasl_password_file",

@@ -9,12 +9,10 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::settings::{KafkaSettings, TopicSettings};
 
-/// A topic as it should be.
+/// A topic as it should be, with as many partitions as the events have.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub name: String,
-    /// As many partitions as the events have.
-    pub follows_events: bool,
     pub config: Vec<(&'static str, String)>,
     pub why: &'static str,
 }
@@ -23,8 +21,17 @@ const DAY_MS: u64 = 86_400_000;
 
 /// All topics that `serve` reads and writes. An input of up to 12 MB can be dead-lettered with its bytes.
 pub fn wanted(topics: &TopicSettings) -> Vec<Wanted> {
-    let delete = |days: u64| vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (days * DAY_MS).to_string())];
-    let topic = |name: &str, config, why| Wanted { name: name.to_owned(), follows_events: true, config, why };
+    let delete = |days: u64| {
+        vec![
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", (days * DAY_MS).to_string()),
+        ]
+    };
+    let topic = |name: &str, config, why| Wanted {
+        name: name.to_owned(),
+        config,
+        why,
+    };
     vec![
         topic(&topics.events, delete(3), "calls as they happen"),
         topic(
@@ -65,7 +72,10 @@ pub enum TopicsError {
     #[error(transparent)]
     Secret(#[from] super::settings::SecretError),
     #[error("Kafka at {brokers} does not answer: {error}")]
-    Unreachable { brokers: String, error: rdkafka::error::KafkaError },
+    Unreachable {
+        brokers: String,
+        error: rdkafka::error::KafkaError,
+    },
     #[error("cannot create {topic}: {code}")]
     Create { topic: String, code: RDKafkaErrorCode },
 }
@@ -84,11 +94,20 @@ pub async fn create(
         .map(|topic| {
             let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication));
             let new = topic.config.iter().fold(new, |new, (key, value)| new.set(key, value));
-            if replication >= 3 { new.set("min.insync.replicas", "2") } else { new }
+            if replication >= 3 {
+                new.set("min.insync.replicas", "2")
+            } else {
+                new
+            }
         })
         .collect();
-    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-    let results = admin.create_topics(&new, &options).await.map_err(|e| unreachable(kafka, e))?;
+    let options = AdminOptions::new()
+        .operation_timeout(Some(TIMEOUT))
+        .request_timeout(Some(TIMEOUT));
+    let results = admin
+        .create_topics(&new, &options)
+        .await
+        .map_err(|e| unreachable(kafka, e))?;
     let mut made = Vec::new();
     for result in results {
         match result {
@@ -104,15 +123,33 @@ pub async fn create(
 pub async fn check(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<Finding>, TopicsError> {
     let partitions = partitions(kafka, topics)?;
     let mut findings = Vec::new();
-    let events = partitions.iter().find(|(name, _)| *name == topics.events).and_then(|(_, count)| *count);
+    let events = partitions
+        .iter()
+        .find(|(name, _)| *name == topics.events)
+        .and_then(|(_, count)| *count);
     let wanted = wanted(topics);
     for topic in &wanted {
-        let count = partitions.iter().find(|(name, _)| *name == topic.name).and_then(|(_, count)| *count);
-        let mut add = |problem: String, fatal| findings.push(Finding { topic: topic.name.clone(), problem, fatal });
+        let count = partitions
+            .iter()
+            .find(|(name, _)| *name == topic.name)
+            .and_then(|(_, count)| *count);
+        let mut add = |problem: String, fatal| {
+            findings.push(Finding {
+                topic: topic.name.clone(),
+                problem,
+                fatal,
+            })
+        };
         match (count, events) {
             (None, _) => add("is missing: run callward topics create".into(), true),
-            (Some(count), Some(events)) if topic.follows_events && count != events && topic.name != topics.dead_letter => {
-                add(format!("has {count} partitions, {} has {events}: they must be equal", topics.events), true);
+            (Some(count), Some(events)) if count != events => {
+                add(
+                    format!(
+                        "has {count} partitions, {} has {events}: they must be equal",
+                        topics.events
+                    ),
+                    true,
+                );
             }
             _ => {}
         }
@@ -123,15 +160,24 @@ pub async fn check(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<
     let admin: AdminClient<DefaultClientContext> = kafka.client()?.create().map_err(|e| unreachable(kafka, e))?;
     let specifiers: Vec<ResourceSpecifier<'_>> = wanted.iter().map(|t| ResourceSpecifier::Topic(&t.name)).collect();
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-    let described = admin.describe_configs(&specifiers, &options).await.map_err(|e| unreachable(kafka, e))?;
+    // Without the right to read settings there is nothing to compare.
+    let Ok(described) = admin.describe_configs(&specifiers, &options).await else {
+        return Ok(findings);
+    };
     for (topic, described) in wanted.iter().zip(described) {
-        // Without the right to read settings there is nothing to compare.
         let Ok(resource) = described else { continue };
         for (key, value) in &topic.config {
-            let found = resource.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
+            let found = resource
+                .get(key)
+                .and_then(|entry| entry.value.clone())
+                .unwrap_or_default();
             if found != *value {
                 let problem = format!("{key} is {found}, {value} is advised ({})", topic.why);
-                findings.push(Finding { topic: topic.name.clone(), problem, fatal: *key == "cleanup.policy" });
+                findings.push(Finding {
+                    topic: topic.name.clone(),
+                    problem,
+                    fatal: *key == "cleanup.policy",
+                });
             }
         }
     }
@@ -139,22 +185,29 @@ pub async fn check(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<
 }
 
 /// Partitions of each topic; `None` where it is missing.
-pub fn partitions(
-    kafka: &KafkaSettings,
-    topics: &TopicSettings,
-) -> Result<Vec<(String, Option<i32>)>, TopicsError> {
+pub fn partitions(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<(String, Option<i32>)>, TopicsError> {
     let consumer: BaseConsumer = kafka.client()?.create().map_err(|e| unreachable(kafka, e))?;
     wanted(topics)
         .into_iter()
         .map(|topic| {
-            let metadata = consumer.fetch_metadata(Some(&topic.name), TIMEOUT).map_err(|e| unreachable(kafka, e))?;
-            let found = metadata.topics().iter().find(|found| found.name() == topic.name && found.error().is_none());
-            let count = found.map(|found| found.partitions().len() as i32).filter(|count| *count > 0);
+            let metadata = consumer
+                .fetch_metadata(Some(&topic.name), TIMEOUT)
+                .map_err(|e| unreachable(kafka, e))?;
+            let found = metadata
+                .topics()
+                .iter()
+                .find(|found| found.name() == topic.name && found.error().is_none());
+            let count = found
+                .map(|found| found.partitions().len() as i32)
+                .filter(|count| *count > 0);
             Ok((topic.name, count))
         })
         .collect()
 }
 
 fn unreachable(kafka: &KafkaSettings, error: rdkafka::error::KafkaError) -> TopicsError {
-    TopicsError::Unreachable { brokers: kafka.brokers.clone(), error }
+    TopicsError::Unreachable {
+        brokers: kafka.brokers.clone(),
+        error,
+    }
 }

@@ -33,7 +33,7 @@ use crate::record::Limits;
 use crate::telemetry::{Heartbeat, Metrics, wall_millis};
 
 /// What a worker is made with.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     pub kafka: KafkaSettings,
     pub topics: TopicSettings,
@@ -136,7 +136,12 @@ impl<'p> Worker<'p> {
             trouble: None,
             metadata: format!("v1;owner={transactional_id};model={}", plan.pipeline.model_label()),
         };
-        let context = Assignment { engine: Mutex::new(engine), ends: Mutex::new(BTreeMap::new()), metrics: plan.metrics.clone(), topic: plan.topics.events.clone() };
+        let context = Assignment {
+            engine: Mutex::new(engine),
+            ends: Mutex::new(BTreeMap::new()),
+            metrics: plan.metrics.clone(),
+            topic: plan.topics.events.clone(),
+        };
         let consumer: BaseConsumer<Assignment> = consumer_config(plan, &client, number)
             .create_with_context(context)
             .map_err(|e| Trouble::Stop(format!("consumer: {e}")))?;
@@ -149,7 +154,10 @@ impl<'p> Worker<'p> {
         let worked = self.poll_until_stop();
         self.plan.heartbeat.worker_ready(false);
         let closed = worked.and_then(|()| {
-            info!(worker = self.number, "stopping: committing what is open and leaving the group");
+            info!(
+                worker = self.number,
+                "stopping: committing what is open and leaving the group"
+            );
             self.engine().commit(&self.consumer)
         });
         if closed.is_err() {
@@ -165,10 +173,16 @@ impl<'p> Worker<'p> {
         let mut last_poll = Instant::now();
         let mut last_look = Instant::now();
         while !self.plan.stop.load(Ordering::Relaxed) {
-            let patience = if self.engine().open.is_some() { POLL_OPEN } else { POLL_IDLE };
+            let patience = if self.engine().open.is_some() {
+                POLL_OPEN
+            } else {
+                POLL_IDLE
+            };
             let polled = self.consumer.poll(patience);
             self.plan.heartbeat.polled();
-            self.plan.metrics.observe("poll_gap_seconds", &[], last_poll.elapsed().as_secs_f64());
+            self.plan
+                .metrics
+                .observe("poll_gap_seconds", &[], last_poll.elapsed().as_secs_f64());
             last_poll = Instant::now();
             let mut engine = self.engine();
             if let Some(trouble) = engine.trouble.take() {
@@ -186,14 +200,25 @@ impl<'p> Worker<'p> {
             }
             if last_look.elapsed() > Duration::from_secs(1) {
                 last_look = Instant::now();
-                engine.look_around(&self.consumer.context().ends.lock().unwrap_or_else(PoisonError::into_inner));
+                engine.look_around(
+                    &self
+                        .consumer
+                        .context()
+                        .ends
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner),
+                );
             }
         }
         Ok(())
     }
 
     fn engine(&self) -> std::sync::MutexGuard<'_, Engine> {
-        self.consumer.context().engine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.consumer
+            .context()
+            .engine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -220,8 +245,14 @@ fn consumer_config(plan: &Plan, client: &ClientConfig, number: usize) -> ClientC
         .set("group.id", &plan.kafka.group)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", plan.stream.session_timeout_ms.to_string())
-        .set("heartbeat.interval.ms", (plan.stream.session_timeout_ms / 6).clamp(500, 3000).to_string())
-        .set("max.poll.interval.ms", plan.stream.session_timeout_ms.max(30_000).to_string())
+        .set(
+            "heartbeat.interval.ms",
+            (plan.stream.session_timeout_ms / 6).clamp(500, 3000).to_string(),
+        )
+        .set(
+            "max.poll.interval.ms",
+            plan.stream.session_timeout_ms.max(30_000).to_string(),
+        )
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("isolation.level", "read_committed")
@@ -251,9 +282,15 @@ struct Assignment {
 
 impl ClientContext for Assignment {
     fn stats(&self, statistics: Statistics) {
-        let up = statistics.brokers.values().filter(|broker| broker.state == "UP" && broker.nodeid >= 0).count();
+        let up = statistics
+            .brokers
+            .values()
+            .filter(|broker| broker.state == "UP" && broker.nodeid >= 0)
+            .count();
         self.metrics.set("kafka_brokers_connected", &[], up as f64);
-        let Some(topic) = statistics.topics.get(&self.topic) else { return };
+        let Some(topic) = statistics.topics.get(&self.topic) else {
+            return;
+        };
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         for (number, partition) in topic.partitions.iter().filter(|(number, _)| **number >= 0) {
             ends.insert(*number, partition.ls_offset.max(partition.hi_offset));
@@ -330,18 +367,32 @@ impl Engine {
             for (number, restored) in restored? {
                 records += restored.records;
                 list.add_partition_offset(&self.plan.topics.events, number, Offset::Offset(restored.next))?;
-                if let Some(offset) = restored.partition.highest_offset().filter(|offset| *offset >= restored.next) {
-                    warn!(partition = number, offset, next = restored.next, "state is ahead of the committed offset");
+                if let Some(offset) = restored
+                    .partition
+                    .highest_offset()
+                    .filter(|offset| *offset >= restored.next)
+                {
+                    warn!(
+                        partition = number,
+                        offset,
+                        next = restored.next,
+                        "state is ahead of the committed offset"
+                    );
                 }
-                self.owned.insert(number, Owned {
-                    partition: restored.partition,
-                    next: restored.next,
-                    touched: true,
-                    last_record: 0,
-                });
+                self.owned.insert(
+                    number,
+                    Owned {
+                        partition: restored.partition,
+                        next: restored.next,
+                        touched: true,
+                        last_record: 0,
+                    },
+                );
             }
             self.plan.metrics.add("restored_records_total", &[], records as f64);
-            self.plan.metrics.observe("restore_duration_seconds", &[], began.elapsed().as_secs_f64());
+            self.plan
+                .metrics
+                .observe("restore_duration_seconds", &[], began.elapsed().as_secs_f64());
             let calls: usize = self.owned.values().map(|owned| owned.partition.calls()).sum();
             info!(worker = self.number, partitions = ?numbers, records, calls, took_ms = began.elapsed().as_millis() as u64, "assigned");
         }
@@ -355,7 +406,9 @@ impl Engine {
 
     fn revoke(&mut self, consumer: &BaseConsumer<Assignment>, numbers: &[i32]) -> Result<(), Trouble> {
         let lost = consumer.assignment_lost();
-        self.plan.metrics.count("rebalances_total", &[if lost { "lost" } else { "revoke" }]);
+        self.plan
+            .metrics
+            .count("rebalances_total", &[if lost { "lost" } else { "revoke" }]);
         let settled = if lost { Ok(()) } else { self.commit(consumer) };
         if lost || settled.is_err() {
             self.abort();
@@ -365,12 +418,16 @@ impl Engine {
             self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
         }
         let mut list = TopicPartitionList::new();
-        numbers.iter().for_each(|number| drop(list.add_partition(&self.plan.topics.events, *number)));
+        numbers
+            .iter()
+            .for_each(|number| drop(list.add_partition(&self.plan.topics.events, *number)));
         consumer.incremental_unassign(&list)?;
         info!(worker = self.number, partitions = ?numbers, lost, "revoked");
         if lost && !self.owned.is_empty() {
             // What is kept was touched by the aborted transaction.
-            return Err(Trouble::Rebuild("the assignment was lost with a transaction open".into()));
+            return Err(Trouble::Rebuild(
+                "the assignment was lost with a transaction open".into(),
+            ));
         }
         settled
     }
@@ -404,8 +461,12 @@ impl Engine {
     fn begin(&mut self) -> Result<(), Trouble> {
         if self.open.is_none() {
             self.producer.begin_transaction()?;
-            self.open =
-                Some(Transaction { began: Instant::now(), records: 0, alert: None, alerts: Vec::new() });
+            self.open = Some(Transaction {
+                began: Instant::now(),
+                records: 0,
+                alert: None,
+                alerts: Vec::new(),
+            });
         }
         Ok(())
     }
@@ -418,26 +479,46 @@ impl Engine {
         self.begin()?;
         let payload = message.payload().unwrap_or_default();
         self.plan.metrics.count("records_consumed_total", &[message.topic()]);
-        self.plan.metrics.add("bytes_consumed_total", &[message.topic()], payload.len() as f64);
+        self.plan
+            .metrics
+            .add("bytes_consumed_total", &[message.topic()], payload.len() as f64);
         let record = Incoming {
             offset: message.offset(),
             key: message.key(),
             payload,
             heard_at: message.timestamp().to_millis().unwrap_or_else(wall_millis),
         };
-        let Self { plan, owned, producer, open, number: worker, .. } = self;
-        let Some(owned) = owned.get_mut(&number) else { return Ok(()) };
+        let Self {
+            plan,
+            owned,
+            producer,
+            open,
+            number: worker,
+            ..
+        } = self;
+        let Some(owned) = owned.get_mut(&number) else {
+            return Ok(());
+        };
         let transaction = open.as_mut().expect("just begun");
-        let mut outputs = Outputs { plan, producer, transaction, partition: number, failed: None };
+        let mut outputs = Outputs {
+            plan,
+            producer,
+            transaction,
+            partition: number,
+            failed: None,
+        };
         let began = Instant::now();
-        owned.partition.take(&plan.pipeline, &plan.limits, &record, |output| match output {
-            Output::Refused(reject) => {
-                outputs.count("records_rejected_total", reject.reason.as_str());
-                outputs.dead_letter(message, payload, dead_letter::headers(message, reject, *worker));
-            }
-            other => outputs.took(other),
-        });
-        plan.metrics.observe("step_duration_seconds", &[], began.elapsed().as_secs_f64());
+        owned
+            .partition
+            .take(&plan.pipeline, &plan.limits, &record, |output| match output {
+                Output::Refused(reject) => {
+                    outputs.count("records_rejected_total", reject.reason.as_str());
+                    outputs.dead_letter(message, payload, dead_letter::headers(message, reject, *worker));
+                }
+                other => outputs.took(other),
+            });
+        plan.metrics
+            .observe("step_duration_seconds", &[], began.elapsed().as_secs_f64());
         let failed = outputs.failed.take();
         transaction.records += 1;
         owned.next = message.offset() + 1;
@@ -457,10 +538,22 @@ impl Engine {
             .collect();
         for number in due {
             self.begin()?;
-            let Self { plan, owned, producer, open, .. } = self;
+            let Self {
+                plan,
+                owned,
+                producer,
+                open,
+                ..
+            } = self;
             let Some(owned) = owned.get_mut(&number) else { continue };
             let transaction = open.as_mut().expect("just begun");
-            let mut outputs = Outputs { plan, producer, transaction, partition: number, failed: None };
+            let mut outputs = Outputs {
+                plan,
+                producer,
+                transaction,
+                partition: number,
+                failed: None,
+            };
             owned.partition.tick(&plan.pipeline, now, |output| outputs.took(output));
             // With offsets in every transaction, one that only time caused is fenced like the others.
             owned.touched = true;
@@ -471,13 +564,17 @@ impl Engine {
 
     fn should_commit(&self, quiet: bool) -> bool {
         let Some(transaction) = &self.open else { return false };
-        transaction.alert.is_some_and(|since| quiet || since.elapsed() >= ALERT_PATIENCE)
+        transaction
+            .alert
+            .is_some_and(|since| quiet || since.elapsed() >= ALERT_PATIENCE)
             || transaction.began.elapsed() >= Duration::from_millis(self.plan.stream.commit_interval_ms)
             || transaction.records >= self.plan.stream.commit_records
     }
 
     fn commit(&mut self, consumer: &BaseConsumer<Assignment>) -> Result<(), Trouble> {
-        let Some(mut transaction) = self.open.take() else { return Ok(()) };
+        let Some(mut transaction) = self.open.take() else {
+            return Ok(());
+        };
         let began = Instant::now();
         let committed = self.try_commit(consumer, &mut transaction);
         let result = match &committed {
@@ -491,11 +588,15 @@ impl Engine {
             drop(self.producer.abort_transaction(Duration::from_secs(5)));
             return committed;
         }
-        self.plan.metrics.observe("commit_duration_seconds", &[], began.elapsed().as_secs_f64());
+        self.plan
+            .metrics
+            .observe("commit_duration_seconds", &[], began.elapsed().as_secs_f64());
         let now = wall_millis();
         for (level, at) in transaction.alerts {
             let latency = (now - at).max(0) as f64 / 1000.0;
-            self.plan.metrics.observe("alert_latency_seconds", &[level.priority()], latency);
+            self.plan
+                .metrics
+                .observe("alert_latency_seconds", &[level.priority()], latency);
         }
         self.owned.values_mut().for_each(|owned| owned.touched = false);
         Ok(())
@@ -508,23 +609,34 @@ impl Engine {
     ) -> Result<(), Trouble> {
         let deadline = Instant::now() + Duration::from_millis(self.plan.stream.transaction_timeout_ms);
         let mut list = TopicPartitionList::new();
-        let Self { plan, owned, producer, metadata, .. } = self;
+        let Self {
+            plan,
+            owned,
+            producer,
+            metadata,
+            ..
+        } = self;
         for (number, owned) in owned.iter_mut().filter(|(_, owned)| owned.touched) {
-            let mut outputs = Outputs { plan, producer, transaction, partition: *number, failed: None };
+            let mut outputs = Outputs {
+                plan,
+                producer,
+                transaction,
+                partition: *number,
+                failed: None,
+            };
             owned.partition.drain(&plan.pipeline, |id, value| {
                 outputs.send(&plan.topics.state, id.as_str().as_bytes(), value.as_deref(), None);
             });
             outputs.failed.take().map_or(Ok(()), Err)?;
             list.add_partition_offset(&plan.topics.events, *number, Offset::Offset(owned.next))?;
         }
-        for element in list.elements_for_topic(&plan.topics.events) {
-            drop(element);
-        }
         set_metadata(&mut list, metadata);
         // The crate's own flush sleeps in steps of 100 ms while anything is in flight: wait for that here.
         while producer.in_flight_count() > 0 {
             if Instant::now() > deadline {
-                return Err(Trouble::Rebuild("outputs were not delivered within the transaction's time".into()));
+                return Err(Trouble::Rebuild(
+                    "outputs were not delivered within the transaction's time".into(),
+                ));
             }
             std::thread::sleep(Duration::from_micros(500));
         }
@@ -532,7 +644,9 @@ impl Engine {
             let group = consumer
                 .group_metadata()
                 .ok_or_else(|| Trouble::Rebuild("this worker is no member of its group".into()))?;
-            retry(deadline, || producer.send_offsets_to_transaction(&list, &group, Duration::from_secs(5)))?;
+            retry(deadline, || {
+                producer.send_offsets_to_transaction(&list, &group, Duration::from_secs(5))
+            })?;
         }
         retry(deadline, || producer.commit_transaction(Duration::from_secs(5)))
     }
@@ -565,9 +679,17 @@ impl Engine {
             let number = number.to_string();
             let labels = [topic, number.as_str()];
             metrics.set("consumer_lag_records", &labels, lag as f64);
-            let behind = if lag > 0 { (now - owned.last_record).max(0) as f64 / 1000.0 } else { 0.0 };
+            let behind = if lag > 0 {
+                (now - owned.last_record).max(0) as f64 / 1000.0
+            } else {
+                0.0
+            };
             metrics.set("consumer_lag_seconds", &labels, behind);
-            metrics.set("watermark_timestamp_seconds", &labels, owned.last_record as f64 / 1000.0);
+            metrics.set(
+                "watermark_timestamp_seconds",
+                &labels,
+                owned.last_record as f64 / 1000.0,
+            );
         }
         metrics.set("assigned_partitions", &[topic], self.owned.len() as f64);
         metrics.set("active_calls", &[], active as f64);
@@ -577,8 +699,11 @@ impl Engine {
 
 /// Every commit tells who made it.
 fn set_metadata(list: &mut TopicPartitionList, metadata: &str) {
-    let places: Vec<(String, i32)> =
-        list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+    let places: Vec<(String, i32)> = list
+        .elements()
+        .iter()
+        .map(|element| (element.topic().to_owned(), element.partition()))
+        .collect();
     for (topic, partition) in places {
         if let Some(mut element) = list.find_partition(&topic, partition) {
             element.set_metadata(metadata);
@@ -618,7 +743,10 @@ impl Outputs<'_> {
             Output::AlreadyApplied => self.plan.metrics.count("records_already_applied_total", &[]),
             Output::Panicked => {
                 self.plan.metrics.count("panics_total", &[]);
-                error!(partition = self.partition, "judging an event panicked: it goes to the dead-letter topic");
+                error!(
+                    partition = self.partition,
+                    "judging an event panicked: it goes to the dead-letter topic"
+                );
             }
             Output::Refused(_) => {}
         }
@@ -631,23 +759,47 @@ impl Outputs<'_> {
             self.transaction.alerts.push((alert.level, outcome.at.millis()));
             let value = serde_json::to_vec(alert).expect("an alert is plain data");
             let headers = OwnedHeaders::new()
-                .insert(Header { key: "alert_id", value: Some(alert.alert_id.0.as_str()) })
-                .insert(Header { key: "model_version", value: Some(self.plan.pipeline.model_label()) })
-                .insert(Header { key: "schema_version", value: Some("1") });
-            self.send(&self.plan.topics.alerts, alert.call_id.as_bytes(), Some(&value), Some(headers));
+                .insert(Header {
+                    key: "alert_id",
+                    value: Some(alert.alert_id.0.as_str()),
+                })
+                .insert(Header {
+                    key: "model_version",
+                    value: Some(self.plan.pipeline.model_label()),
+                })
+                .insert(Header {
+                    key: "schema_version",
+                    value: Some("1"),
+                });
+            self.send(
+                &self.plan.topics.alerts,
+                alert.call_id.as_bytes(),
+                Some(&value),
+                Some(headers),
+            );
         }
         let told = outcome.alert.is_some() || !outcome.applied.changes.is_empty();
         if outcome.has_line() && (self.plan.stream.every_score || told) {
             let pipeline = &self.plan.pipeline;
             let score = outcome.score(pipeline.lexicon(), pipeline.model_label());
             let value = serde_json::to_vec(&score).expect("a score is plain data");
-            self.send(&self.plan.topics.scores, outcome.call_id.as_str().as_bytes(), Some(&value), None);
+            self.send(
+                &self.plan.topics.scores,
+                outcome.call_id.as_str().as_bytes(),
+                Some(&value),
+                None,
+            );
         }
     }
 
     fn dead_letter(&mut self, message: &BorrowedMessage<'_>, payload: &[u8], headers: OwnedHeaders) {
         let value = dead_letter::value(payload, self.plan.dead_letter.payload);
-        self.send(&self.plan.topics.dead_letter, message.key().unwrap_or_default(), Some(&value), Some(headers));
+        self.send(
+            &self.plan.topics.dead_letter,
+            message.key().unwrap_or_default(),
+            Some(&value),
+            Some(headers),
+        );
     }
 
     /// A full queue is back-pressure, not an error: wait for it.
@@ -662,7 +814,9 @@ impl Outputs<'_> {
         loop {
             match self.producer.send(record) {
                 Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) if Instant::now() < deadline => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again))
+                    if Instant::now() < deadline =>
+                {
                     record = again;
                     std::thread::sleep(Duration::from_millis(1));
                 }

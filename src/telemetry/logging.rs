@@ -27,7 +27,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { filter: "info,librdkafka=warn,rdkafka=warn".into(), format: LogFormat::default() }
+        Self {
+            filter: "info,librdkafka=warn,rdkafka=warn".into(),
+            format: LogFormat::default(),
+        }
     }
 }
 
@@ -41,6 +44,10 @@ pub fn init(settings: &Settings) {
     let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let begun = if json { registry.with(layer.json()).try_init() } else { registry.with(layer).try_init() };
+    let begun = if json {
+        registry.with(layer.json()).try_init()
+    } else {
+        registry.with(layer).try_init()
+    };
     drop(begun);
 }

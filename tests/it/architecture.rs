@@ -5,15 +5,46 @@ use std::path::{Path, PathBuf};
 
 /// In the order in which data flows: a module uses only those before it.
 const ORDER: [&str; 17] = [
-    "record", "signals", "call", "features", "risk", "alert", "pipeline", "evaluation", "simulation", "registry",
-    "telemetry", "stream", "delivery", "http", "config", "cli", "main",
+    "record",
+    "signals",
+    "call",
+    "features",
+    "risk",
+    "alert",
+    "pipeline",
+    "evaluation",
+    "simulation",
+    "registry",
+    "telemetry",
+    "stream",
+    "delivery",
+    "http",
+    "config",
+    "cli",
+    "main",
 ];
 
 /// Modules that know no clock, no network, no disk and no unseeded chance.
-const PURE: [&str; 9] =
-    ["record", "signals", "call", "features", "risk", "alert", "pipeline", "evaluation", "simulation"];
-const IMPURE_WORDS: [&str; 7] =
-    ["tokio", "rdkafka", "axum", "std::net", "SystemTime", "Instant::now", "rand::random"];
+const PURE: [&str; 9] = [
+    "record",
+    "signals",
+    "call",
+    "features",
+    "risk",
+    "alert",
+    "pipeline",
+    "evaluation",
+    "simulation",
+];
+const IMPURE_WORDS: [&str; 7] = [
+    "tokio",
+    "rdkafka",
+    "axum",
+    "std::net",
+    "SystemTime",
+    "Instant::now",
+    "rand::random",
+];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -41,7 +72,10 @@ fn modules_use_only_those_before_them() {
         if own == "lib" {
             continue;
         }
-        let place = ORDER.iter().position(|name| *name == own).unwrap_or_else(|| panic!("{own} has no place"));
+        let place = ORDER
+            .iter()
+            .position(|name| *name == own)
+            .unwrap_or_else(|| panic!("{own} has no place"));
         let text = fs::read_to_string(&path).unwrap();
         for later in &ORDER[place + 1..] {
             if text.contains(&format!("crate::{later}::")) || text.contains(&format!("crate::{later};")) {
@@ -73,6 +107,10 @@ fn files_stay_short_enough_to_read() {
     sources(Path::new("src"), &mut files);
     for path in files {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
-        assert!(lines <= 750, "{} has {lines} lines: cut it by its own nouns", path.display());
+        assert!(
+            lines <= 750,
+            "{} has {lines} lines: cut it by its own nouns",
+            path.display()
+        );
     }
 }

@@ -4,7 +4,11 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 fn callward(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_callward")).args(args).env_remove("CALLWARD_CONFIG").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_callward"))
+        .args(args)
+        .env_remove("CALLWARD_CONFIG")
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -42,16 +46,32 @@ fn score_tells_refused_lines_and_goes_on() {
         r#"{"call_id":"c","seq":3,"at":"2026-05-04T09:00:07Z","type":"call_ended"}"#,
         r#"{"call_id":"c","seq":4,"at":"2026-05-04T09:00:08Z","type":"utterance","speaker":"caller","text":"hello"}"#,
     ];
-    child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(lines.join("\n").as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let statuses: Vec<String> = text(&output.stdout)
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["status"].as_str().unwrap().to_owned())
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["status"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
         .collect();
-    assert_eq!(statuses, ["applied", "applied", "duplicate", "ignored", "applied", "late"]);
+    assert_eq!(
+        statuses,
+        ["applied", "applied", "duplicate", "ignored", "applied", "late"]
+    );
     let told = text(&output.stderr);
-    assert!(told.contains("line 2: not_json") && told.contains("1 refused"), "{told}");
+    assert!(
+        told.contains("line 2: not_json") && told.contains("1 refused"),
+        "{told}"
+    );
     assert!(!told.contains("secret"), "words of a patient never reach an error text");
 }
 
@@ -69,11 +89,17 @@ fn the_embedded_model_verifies_and_a_changed_one_does_not() {
     let verify = |models: &str| callward(&["models", "verify", "0001", "--models", models]);
     assert!(verify(models).status.success(), "{}", text(&verify(models).stderr));
     let path = version.join("model.json");
-    let changed = std::fs::read_to_string(&path).unwrap().replacen("\"alert\": ", "\"alert\": 0", 1);
+    let changed = std::fs::read_to_string(&path)
+        .unwrap()
+        .replacen("\"alert\": ", "\"alert\": 0", 1);
     std::fs::write(&path, changed).unwrap();
     let refused = verify(models);
     assert_eq!(refused.status.code(), Some(3));
-    assert!(text(&refused.stderr).contains("model.json"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("model.json"),
+        "{}",
+        text(&refused.stderr)
+    );
 }
 
 #[test]
@@ -89,8 +115,14 @@ fn training_twice_gives_the_same_bytes() {
             folder.to_str().unwrap(),
         ]);
         assert!(trained.status.success(), "{}", text(&trained.stderr));
-        ["model.json", "lexicon.json", "golden.jsonl", "manifest.json", "MODEL_CARD.md"]
-            .map(|name| std::fs::read(folder.join("under-escalation/0007").join(name)).unwrap())
+        [
+            "model.json",
+            "lexicon.json",
+            "golden.jsonl",
+            "manifest.json",
+            "MODEL_CARD.md",
+        ]
+        .map(|name| std::fs::read(folder.join("under-escalation/0007").join(name)).unwrap())
     };
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     assert!(files(one.path()) == files(other.path()));
@@ -123,7 +155,11 @@ fn a_promotion_is_written_down_and_can_be_taken_back() {
     assert!(promote("0002").status.success());
     assert_eq!(promote("0009").status.code(), Some(3));
     assert!(text(&run(&["models", "list"]).stdout).contains("0002 champion"));
-    assert!(run(&["models", "rollback", "--reason", "a test", "--approved-by", "T"]).status.success());
+    assert!(
+        run(&["models", "rollback", "--reason", "a test", "--approved-by", "T"])
+            .status
+            .success()
+    );
     assert!(text(&run(&["models", "list"]).stdout).contains("0001 champion"));
     let history = std::fs::read_to_string(folder.path().join("under-escalation/history.jsonl")).unwrap();
     assert_eq!(history.lines().count(), 3);
@@ -136,6 +172,10 @@ fn configuration_errors_name_the_key() {
     std::fs::write(&file, "[policy]\ncontact_lost_second = 45\n").unwrap();
     let check = callward(&["config", "check", "--config", file.to_str().unwrap()]);
     assert_eq!(check.status.code(), Some(3));
-    assert!(text(&check.stderr).contains("contact_lost_second"), "{}", text(&check.stderr));
+    assert!(
+        text(&check.stderr).contains("contact_lost_second"),
+        "{}",
+        text(&check.stderr)
+    );
     assert!(callward(&["config", "check"]).status.success());
 }

@@ -25,9 +25,14 @@ fn pages() -> Vec<(Label, Vec<Alert>)> {
     simulation::labels()
         .into_iter()
         .map(|label| {
-            let own: Vec<Event> =
-                events.iter().filter(|event| event.call_id.as_str() == label.call_id).cloned().collect();
-            let alerts = outcomes_of(&pipeline, &own).into_iter().filter_map(|outcome| outcome.alert);
+            let own: Vec<Event> = events
+                .iter()
+                .filter(|event| event.call_id.as_str() == label.call_id)
+                .cloned()
+                .collect();
+            let alerts = outcomes_of(&pipeline, &own)
+                .into_iter()
+                .filter_map(|outcome| outcome.alert);
             (label, alerts.filter(Alert::is_page).collect())
         })
         .collect()
@@ -37,29 +42,58 @@ fn pages() -> Vec<(Label, Vec<Alert>)> {
 fn every_unmet_need_pages_and_the_newspaper_cases_before_the_booking() {
     for (label, pages) in pages().iter().filter(|(label, _)| label.under_escalated) {
         let first = pages.first().unwrap_or_else(|| panic!("{} is silent", label.call_id));
-        assert!(!first.said.is_empty() && !first.not_done.is_empty(), "{}", label.call_id);
-        assert!(first.said.iter().all(|said| said.quote.as_ref().is_some_and(|quote| !quote.is_empty())));
+        assert!(
+            !first.said.is_empty() && !first.not_done.is_empty(),
+            "{}",
+            label.call_id
+        );
+        assert!(
+            first
+                .said
+                .iter()
+                .all(|said| said.quote.as_ref().is_some_and(|quote| !quote.is_empty()))
+        );
         if NEWSPAPER.contains(&label.call_id.as_str()) {
             let closing = label.closing_seq.expect("a newspaper case is booked");
-            assert!(first.seq < closing, "{} pages at {} and is booked at {closing}", label.call_id, first.seq);
+            assert!(
+                first.seq < closing,
+                "{} pages at {} and is booked at {closing}",
+                label.call_id,
+                first.seq
+            );
         }
     }
     let labels = simulation::labels();
-    assert!(NEWSPAPER.iter().all(|id| labels.iter().any(|label| label.call_id == *id)));
+    assert!(
+        NEWSPAPER
+            .iter()
+            .all(|id| labels.iter().any(|label| label.call_id == *id))
+    );
 }
 
 #[test]
 fn twins_that_are_handed_over_at_once_do_not_page() {
-    let twins: Vec<_> = pages().into_iter().filter(|(label, _)| label.is_handed_over()).collect();
+    let twins: Vec<_> = pages()
+        .into_iter()
+        .filter(|(label, _)| label.is_handed_over())
+        .collect();
     assert!(twins.len() >= 6);
     for (label, pages) in twins {
-        assert!(pages.is_empty(), "{} pages: {:?}", label.call_id, pages.first().map(|page| (&page.state, &page.why)));
+        assert!(
+            pages.is_empty(),
+            "{} pages: {:?}",
+            label.call_id,
+            pages.first().map(|page| (&page.state, &page.why))
+        );
     }
 }
 
 #[test]
 fn the_harmless_and_the_near_misses_stay_silent() {
-    let harmless: Vec<_> = pages().into_iter().filter(|(label, _)| !label.needed.is_need()).collect();
+    let harmless: Vec<_> = pages()
+        .into_iter()
+        .filter(|(label, _)| !label.needed.is_need())
+        .collect();
     assert!(harmless.len() >= 20);
     let loud: Vec<_> = harmless
         .iter()

@@ -21,20 +21,36 @@ struct World<'p> {
 
 impl<'p> World<'p> {
     fn new(pipeline: &'p Pipeline) -> Self {
-        Self { pipeline, partition: Partition::default(), changelog: BTreeMap::new(), said: Vec::new() }
+        Self {
+            pipeline,
+            partition: Partition::default(),
+            changelog: BTreeMap::new(),
+            said: Vec::new(),
+        }
     }
 
     fn take(&mut self, offset: i64, line: &[u8]) {
-        let key = serde_json::from_slice::<serde_json::Value>(line).unwrap()["call_id"].as_str().unwrap().to_owned();
-        let record = Incoming { offset, key: Some(key.as_bytes()), payload: line, heard_at: 1_000_000 + offset * 50 };
+        let key = serde_json::from_slice::<serde_json::Value>(line).unwrap()["call_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let record = Incoming {
+            offset,
+            key: Some(key.as_bytes()),
+            payload: line,
+            heard_at: 1_000_000 + offset * 50,
+        };
         let (pipeline, said) = (self.pipeline, &mut self.said);
-        self.partition.take(pipeline, &Limits::default(), &record, |output| tell(pipeline, output, said));
+        self.partition.take(pipeline, &Limits::default(), &record, |output| {
+            tell(pipeline, output, said)
+        });
     }
 
     fn tick(&mut self, now: i64) {
         let (pipeline, said) = (self.pipeline, &mut self.said);
         self.partition.reached_end();
-        self.partition.tick(pipeline, now, |output| tell(pipeline, output, said));
+        self.partition
+            .tick(pipeline, now, |output| tell(pipeline, output, said));
     }
 
     fn commit(&mut self) {
@@ -77,7 +93,10 @@ fn restarts_and_redeliveries_change_nothing() {
     assert!(plain.changelog.is_empty(), "calls that are over leave nothing behind");
     assert!(plain.said.iter().any(|line| line.contains("contact_lost")));
 
-    let mut runner = TestRunner::new(Config { cases: 24, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 24,
+        ..Config::default()
+    });
     let breaks = prop::collection::vec((1..lines.len(), 0..12usize), 1..8);
     runner
         .run(&breaks, |breaks| {

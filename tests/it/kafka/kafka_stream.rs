@@ -10,7 +10,11 @@ const CALLS: &str = "src/simulation/calls.ndjson";
 const QUICK: &str = "[policy]\ncontact_lost_seconds = 12\n";
 
 fn events() -> f64 {
-    std::fs::read_to_string(CALLS).unwrap().lines().filter(|line| !line.is_empty()).count() as f64
+    std::fs::read_to_string(CALLS)
+        .unwrap()
+        .lines()
+        .filter(|line| !line.is_empty())
+        .count() as f64
 }
 
 fn replay(site: &Site, file: &Path, speed: &str) {
@@ -37,7 +41,11 @@ fn replayed_calls_give_the_alerts_of_score_byte_for_byte_through_kill_and_restar
     let expected = scored(Path::new(CALLS), &site.config());
     assert!(expected.len() >= 12);
     // Half of the log, kill -9 in the middle of work, the other half, and once more.
-    let lines: Vec<String> = std::fs::read_to_string(CALLS).unwrap().lines().map(str::to_owned).collect();
+    let lines: Vec<String> = std::fs::read_to_string(CALLS)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     let halves = [0..lines.len() / 2, lines.len() / 2..lines.len()];
     let part = |number: usize| {
         let path = site.folder.path().join(format!("part-{number}.ndjson"));
@@ -47,11 +55,15 @@ fn replayed_calls_give_the_alerts_of_score_byte_for_byte_through_kill_and_restar
     let serve = site.serve();
     ready(&serve);
     replay(&site, &part(0), "0");
-    serve.wait_until("some events were judged", |serve| serve.sum("callward_events_total") > 100.0);
+    serve.wait_until("some events were judged", |serve| {
+        serve.sum("callward_events_total") > 100.0
+    });
     serve.kill();
     replay(&site, &part(1), "0");
     let serve = site.serve();
-    serve.wait_until("work after the restart", |serve| serve.sum("callward_events_total") > 50.0);
+    serve.wait_until("work after the restart", |serve| {
+        serve.sum("callward_events_total") > 50.0
+    });
     serve.kill();
     let serve = site.serve();
     wait_until("all alerts are there", Duration::from_secs(60), || {
@@ -72,8 +84,11 @@ fn replayed_calls_give_the_alerts_of_score_byte_for_byte_through_kill_and_restar
         })
         .sum();
     assert_eq!(counted, events());
-    let judged: usize =
-        scores.values().flatten().filter(|line| line.contains("\"cause\":\"event\"")).count();
+    let judged: usize = scores
+        .values()
+        .flatten()
+        .filter(|line| line.contains("\"cause\":\"event\""))
+        .count();
     assert_eq!(judged as f64, events());
     let (code, took, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
@@ -86,7 +101,9 @@ fn an_orderly_end_redoes_nothing_and_open_calls_go_on() {
     let serve = site.serve();
     ready(&serve);
     replay(&site, Path::new(CALLS), "0");
-    serve.wait_until("all events are judged", |serve| serve.sum("callward_events_total") >= events());
+    serve.wait_until("all events are judged", |serve| {
+        serve.sum("callward_events_total") >= events()
+    });
     assert_eq!(serve.metric("callward_records_already_applied_total"), 0.0);
     assert!(serve.metric("callward_state_entries") > 0.0 || serve.sum("callward_calls_total") > 0.0);
     let (code, _, log) = serve.terminate();
@@ -94,8 +111,12 @@ fn an_orderly_end_redoes_nothing_and_open_calls_go_on() {
     let before = site.read("scores").len();
     let serve = site.serve();
     ready(&serve);
-    serve.wait_until("the state is back", |serve| serve.metric("callward_restored_records_total") > 0.0);
-    serve.wait_until("one assignment", |serve| serve.sum("callward_assigned_partitions") >= 1.0);
+    serve.wait_until("the state is back", |serve| {
+        serve.metric("callward_restored_records_total") > 0.0
+    });
+    serve.wait_until("one assignment", |serve| {
+        serve.sum("callward_assigned_partitions") >= 1.0
+    });
     assert_eq!(serve.sum("callward_events_total"), 0.0, "nothing is judged twice");
     assert_eq!(site.read("scores").len(), before);
     let (code, ..) = serve.terminate();
@@ -111,14 +132,22 @@ fn metrics_and_health_are_served() {
     assert_eq!(serve.get("/nothing").0, 404);
     let (status, text) = serve.get("/metrics");
     assert_eq!(status, 200);
-    for series in callward::telemetry::SERIES.iter().filter(|series| series.labels.is_empty()) {
+    for series in callward::telemetry::SERIES
+        .iter()
+        .filter(|series| series.labels.is_empty())
+    {
         assert!(text.contains(&format!("callward_{}", series.name)), "{}", series.name);
     }
     serve.wait_until("both partitions are held", |serve| {
-        serve.get("/metrics").1.contains(&format!("callward_topic_partitions{{topic=\"{}\"}} 2", site.topic("events")))
+        serve.get("/metrics").1.contains(&format!(
+            "callward_topic_partitions{{topic=\"{}\"}} 2",
+            site.topic("events")
+        ))
     });
     replay(&site, Path::new(CALLS), "0");
-    serve.wait_until("alerts are counted", |serve| serve.sum("callward_alerts_raised_total") >= 5.0);
+    serve.wait_until("alerts are counted", |serve| {
+        serve.sum("callward_alerts_raised_total") >= 5.0
+    });
     assert!(serve.sum("callward_time_to_clinician_seconds_count") >= 1.0);
     let (_, text) = serve.get("/metrics");
     for secret in ["demo-", "cb-00", "pt-2"] {
@@ -135,7 +164,11 @@ fn topics_are_created_and_checked() {
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     // The same topics but one: a worker must refuse.
     let text = std::fs::read_to_string(site.config()).unwrap();
-    std::fs::write(site.config(), text.replace(&site.topic("state"), &site.topic("elsewhere"))).unwrap();
+    std::fs::write(
+        site.config(),
+        text.replace(&site.topic("state"), &site.topic("elsewhere")),
+    )
+    .unwrap();
     let check = site.command(&["topics", "check"]);
     assert_eq!(check.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&check.stdout).contains("is missing"));
@@ -149,5 +182,10 @@ fn nobody_there_is_a_dependency_that_cannot_be_reached() {
         .args(["topics", "check", "--brokers", "127.0.0.1:1"])
         .output()
         .unwrap();
-    assert_eq!(check.status.code(), Some(4), "{}", String::from_utf8_lossy(&check.stderr));
+    assert_eq!(
+        check.status.code(),
+        Some(4),
+        "{}",
+        String::from_utf8_lossy(&check.stderr)
+    );
 }

@@ -35,7 +35,10 @@ fn receiver() -> (String, mpsc::Receiver<Request>) {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 if let Some(end) = text.find("\r\n\r\n") {
                     let head = text[..end].to_lowercase();
-                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+                    let length = head
+                        .lines()
+                        .find_map(|line| line.strip_prefix("content-length: "))
+                        .unwrap();
                     break (text[..end].to_owned(), end + 4 + length.parse::<usize>().unwrap());
                 }
             };
@@ -44,12 +47,22 @@ fn receiver() -> (String, mpsc::Receiver<Request>) {
                 bytes.extend_from_slice(&buffer[..read]);
             }
             let header = |name: &str| {
-                let line = head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")));
-                line.map(|line| line[name.len() + 1..].trim().to_owned()).unwrap_or_default()
+                let line = head
+                    .lines()
+                    .find(|line| line.to_lowercase().starts_with(&format!("{name}:")));
+                line.map(|line| line[name.len() + 1..].trim().to_owned())
+                    .unwrap_or_default()
             };
             let body = bytes[head.len() + 4..].to_vec();
-            let status = if number < 2 { "503 Service Unavailable" } else { "200 OK" };
-            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let status = if number < 2 {
+                "503 Service Unavailable"
+            } else {
+                "200 OK"
+            };
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
             let request = Request {
                 id: header("webhook-id"),
                 timestamp: header("webhook-timestamp").parse().unwrap(),
@@ -75,8 +88,16 @@ fn kafka_alerts_are_delivered_signed_and_at_least_once() {
     );
     let site = Site::new("webhook", 2, &extra);
     let serve = site.serve();
-    let played =
-        site.command(&["replay", "src/simulation/calls.ndjson", "--to", bootstrap(), "--speed", "0", "--at", "now"]);
+    let played = site.command(&[
+        "replay",
+        "src/simulation/calls.ndjson",
+        "--to",
+        bootstrap(),
+        "--speed",
+        "0",
+        "--at",
+        "now",
+    ]);
     assert!(played.status.success());
     let secret = Secret::parse(SECRET).unwrap();
     let mut told = BTreeSet::new();

@@ -2,6 +2,7 @@
 
 mod broker;
 mod hostile;
+mod kafka_chart;
 mod kafka_stream;
 mod kafka_webhook;
 
@@ -37,7 +38,11 @@ pub struct Seen {
 impl Site {
     pub fn new(test: &str, partitions: i32, extra: &str) -> Self {
         let name = format!("{test}-{:08x}", rand::random::<u32>());
-        let site = Self { name, folder: tempfile::tempdir().unwrap(), partitions };
+        let site = Self {
+            name,
+            folder: tempfile::tempdir().unwrap(),
+            partitions,
+        };
         let config = format!(
             "[kafka]\nbrokers = \"{}\"\ngroup = \"{name}\"\ninstance = \"one\"\n[topics]\nevents = \"{name}.events\"\n\
              state = \"{name}.state\"\nscores = \"{name}.scores\"\nalerts = \"{name}.alerts\"\n\
@@ -48,7 +53,15 @@ impl Site {
         );
         std::fs::write(site.config(), config).unwrap();
         let made = Command::new(env!("CARGO_BIN_EXE_callward"))
-            .args(["topics", "create", "--replication", "1", "--partitions", &partitions.to_string(), "--config"])
+            .args([
+                "topics",
+                "create",
+                "--replication",
+                "1",
+                "--partitions",
+                &partitions.to_string(),
+                "--config",
+            ])
             .arg(site.config())
             .output()
             .unwrap();
@@ -69,7 +82,11 @@ impl Site {
     }
 
     pub fn command(&self, args: &[&str]) -> std::process::Output {
-        Command::new(env!("CARGO_BIN_EXE_callward")).args(args).env("CALLWARD_CONFIG", self.config()).output().unwrap()
+        Command::new(env!("CARGO_BIN_EXE_callward"))
+            .args(args)
+            .env("CALLWARD_CONFIG", self.config())
+            .output()
+            .unwrap()
     }
 
     pub fn producer(&self) -> ThreadedProducer<DefaultProducerContext> {
@@ -136,7 +153,9 @@ impl Site {
     pub fn by_key(&self, kind: &str) -> BTreeMap<String, Vec<String>> {
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for seen in self.read(kind) {
-            all.entry(seen.key).or_default().push(String::from_utf8_lossy(&seen.value).into_owned());
+            all.entry(seen.key)
+                .or_default()
+                .push(String::from_utf8_lossy(&seen.value).into_owned());
         }
         all
     }
@@ -144,10 +163,17 @@ impl Site {
 
 fn headers(message: &rdkafka::message::BorrowedMessage<'_>) -> BTreeMap<String, String> {
     use rdkafka::message::Headers as _;
-    let Some(headers) = message.headers() else { return BTreeMap::new() };
+    let Some(headers) = message.headers() else {
+        return BTreeMap::new();
+    };
     headers
         .iter()
-        .map(|h| (h.key.to_owned(), String::from_utf8_lossy(h.value.unwrap_or_default()).into_owned()))
+        .map(|h| {
+            (
+                h.key.to_owned(),
+                String::from_utf8_lossy(h.value.unwrap_or_default()).into_owned(),
+            )
+        })
         .collect()
 }
 
@@ -181,7 +207,9 @@ impl Serve {
                 log.push('\n');
             }
         });
-        let listen = listening.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("{}", log.lock().unwrap()));
+        let listen = listening
+            .recv_timeout(Duration::from_secs(30))
+            .unwrap_or_else(|_| panic!("{}", log.lock().unwrap()));
         Self { child, listen, log }
     }
 
@@ -192,12 +220,18 @@ impl Serve {
     /// What a path of the listener answers: status and body.
     pub fn get(&self, path: &str) -> (u16, String) {
         use std::io::{Read as _, Write as _};
-        let Ok(mut stream) = std::net::TcpStream::connect(&self.listen) else { return (0, String::new()) };
+        let Ok(mut stream) = std::net::TcpStream::connect(&self.listen) else {
+            return (0, String::new());
+        };
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer);
-        let status = answer.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let status = answer
+            .split_whitespace()
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .unwrap_or(0);
         (status, answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
     }
 
@@ -219,7 +253,9 @@ impl Serve {
     }
 
     pub fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        wait_until(&format!("{what}\n{}", self.log()), Duration::from_secs(60), || holds(self));
+        wait_until(&format!("{what}\n{}", self.log()), Duration::from_secs(60), || {
+            holds(self)
+        });
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -235,8 +271,13 @@ impl Serve {
     /// SIGTERM; how it ended and how long that took.
     pub fn terminate(mut self) -> (Option<i32>, Duration, String) {
         let began = Instant::now();
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        wait_until("serve ends after SIGTERM", Duration::from_secs(20), || self.child.try_wait().unwrap().is_some());
+        Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        wait_until("serve ends after SIGTERM", Duration::from_secs(20), || {
+            self.child.try_wait().unwrap().is_some()
+        });
         let code = self.child.wait().unwrap().code();
         (code, began.elapsed(), self.log())
     }
@@ -269,7 +310,9 @@ pub fn scored(file: &Path, config: &Path) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let alert: serde_json::Value = serde_json::from_str(line).unwrap();
-        all.entry(alert["call_id"].as_str().unwrap().to_owned()).or_default().push(line.to_owned());
+        all.entry(alert["call_id"].as_str().unwrap().to_owned())
+            .or_default()
+            .push(line.to_owned());
     }
     all
 }
