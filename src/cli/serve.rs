@@ -61,7 +61,10 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config, pipeline))
+    let served = runtime.block_on(serve(config, pipeline));
+    // A request to Kafka that still waits for its answer keeps nobody here.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
 }
 
 /// The judgement that a configuration asks for.
@@ -108,11 +111,12 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
         },
     ));
     tokio::select! {
-        checked = check_topics(&config, &metrics, &heartbeat) => checked?,
+        checked = check_topics(&config, &metrics) => checked?,
         () = told.wait() => {
             info!("told to stop before Kafka was there");
             return Ok(());
         }
+        () = beat(&heartbeat) => {}
     }
 
     let plan = Plan {
@@ -159,11 +163,17 @@ fn describe(metrics: &Metrics, config: &Config, pipeline: &Pipeline) {
     metrics.set("state_capacity_entries", &[], config.stream.capacity_calls as f64);
 }
 
-/// Waits for the cluster, then refuses to run on topics that would lose something.
-async fn check_topics(config: &Config, metrics: &Metrics, heartbeat: &Heartbeat) -> Result<(), Failure> {
-    let findings = loop {
-        // Waiting is alive, though not ready.
+/// Waiting for Kafka is alive, though not ready.
+async fn beat(heartbeat: &Heartbeat) {
+    loop {
         heartbeat.polled();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Waits for the cluster, then refuses to run on topics that would lose something.
+async fn check_topics(config: &Config, metrics: &Metrics) -> Result<(), Failure> {
+    let findings = loop {
         match topics::check(&config.kafka, &config.topics).await {
             Ok(findings) => break findings,
             Err(error @ topics::TopicsError::Unreachable { .. }) => {
@@ -179,7 +189,7 @@ async fn check_topics(config: &Config, metrics: &Metrics, heartbeat: &Heartbeat)
     if let Some(fatal) = findings.iter().find(|finding| finding.fatal) {
         return Err(super::gate(anyhow::anyhow!("{} {}", fatal.topic, fatal.problem)));
     }
-    for (topic, count) in topics::partitions(&config.kafka, &config.topics)? {
+    for (topic, count) in topics::partitions(&config.kafka, &config.topics).await? {
         metrics.set("topic_partitions", &[&topic], f64::from(count.unwrap_or(0)));
     }
     Ok(())

@@ -10,9 +10,6 @@ mod lexicon;
 mod normalize;
 mod pattern;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use serde::Serialize;

@@ -3,7 +3,9 @@
 //! State, alerts, scores, dead letters and offsets of a worker commit in one transaction, so that readers of committed
 //! records see each event's effect exactly once. Nothing durable is local: state is read back from the changelog.
 
+mod clients;
 mod dead_letter;
+mod outputs;
 mod partition;
 mod restore;
 mod settings;

@@ -121,7 +121,7 @@ pub async fn create(
 
 /// Compares a cluster with what is wanted.
 pub async fn check(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<Finding>, TopicsError> {
-    let partitions = partitions(kafka, topics)?;
+    let partitions = partitions(kafka, topics).await?;
     let mut findings = Vec::new();
     let events = partitions
         .iter()
@@ -185,7 +185,17 @@ pub async fn check(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<
 }
 
 /// Partitions of each topic; `None` where it is missing.
-pub fn partitions(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<(String, Option<i32>)>, TopicsError> {
+pub async fn partitions(
+    kafka: &KafkaSettings,
+    topics: &TopicSettings,
+) -> Result<Vec<(String, Option<i32>)>, TopicsError> {
+    let (kafka, topics) = (kafka.clone(), topics.clone());
+    // The client waits for its answers in C: on a thread that may wait.
+    let counted = tokio::task::spawn_blocking(move || count_partitions(&kafka, &topics)).await;
+    counted.expect("counting partitions does not panic")
+}
+
+fn count_partitions(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<(String, Option<i32>)>, TopicsError> {
     let consumer: BaseConsumer = kafka.client()?.create().map_err(|e| unreachable(kafka, e))?;
     wanted(topics)
         .into_iter()

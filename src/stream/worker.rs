@@ -12,23 +12,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::Message as _;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::producer::{DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientConfig, Message as _};
 use tracing::{error, info, warn};
 
+use super::clients::{consumer_config, producer_config};
 use super::dead_letter;
+use super::outputs::{Outputs, Transaction};
 use super::partition::{Incoming, Output, Partition};
 use super::restore::{Restore, RestoreError};
 use super::settings::{DeadLetterSettings, KafkaSettings, StreamSettings, TopicSettings};
-use crate::alert::Level;
-use crate::pipeline::{Outcome, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::record::Limits;
 use crate::telemetry::{Heartbeat, Metrics, wall_millis};
 
@@ -86,8 +87,6 @@ impl From<RestoreError> for Trouble {
 const ALERT_PATIENCE: Duration = Duration::from_millis(2);
 const POLL_IDLE: Duration = Duration::from_millis(50);
 const POLL_OPEN: Duration = Duration::from_millis(1);
-const QUEUE_FULL_PATIENCE: Duration = Duration::from_secs(10);
-const STATISTICS_MS: &str = "5000";
 
 /// Runs until it is told to stop; rebuilds its clients as often as needed.
 pub fn run(plan: &Plan, number: usize) -> Result<(), Trouble> {
@@ -222,55 +221,6 @@ impl<'p> Worker<'p> {
     }
 }
 
-fn producer_config(plan: &Plan, client: &ClientConfig, transactional_id: &str) -> ClientConfig {
-    let mut config = client.clone();
-    config
-        .set("transactional.id", transactional_id)
-        .set("transaction.timeout.ms", plan.stream.transaction_timeout_ms.to_string())
-        .set("request.timeout.ms", "3000")
-        .set("socket.timeout.ms", "4000")
-        .set("retry.backoff.ms", "20")
-        .set("retry.backoff.max.ms", "500")
-        .set("linger.ms", "2")
-        .set("compression.type", "lz4")
-        .set("message.max.bytes", (16 << 20).to_string())
-        .set("queue.buffering.max.kbytes", "131072")
-        .set("delivery.report.only.error", "true");
-    config
-}
-
-fn consumer_config(plan: &Plan, client: &ClientConfig, number: usize) -> ClientConfig {
-    let mut config = client.clone();
-    config
-        .set("group.id", &plan.kafka.group)
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", plan.stream.session_timeout_ms.to_string())
-        .set(
-            "heartbeat.interval.ms",
-            (plan.stream.session_timeout_ms / 6).clamp(500, 3000).to_string(),
-        )
-        .set(
-            "max.poll.interval.ms",
-            plan.stream.session_timeout_ms.max(30_000).to_string(),
-        )
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("isolation.level", "read_committed")
-        // Out of range means that records were lost: be loud. The start position is always explicit.
-        .set("auto.offset.reset", "error")
-        .set("enable.partition.eof", "true")
-        .set("fetch.wait.max.ms", plan.stream.fetch_wait_ms.to_string())
-        .set("fetch.queue.backoff.ms", "20")
-        .set("queued.min.messages", "20000")
-        .set("queued.max.messages.kbytes", "16384")
-        .set("check.crcs", "true")
-        .set("statistics.interval.ms", STATISTICS_MS);
-    if plan.kafka.static_membership {
-        config.set("group.instance.id", format!("{}-{number}", plan.kafka.instance));
-    }
-    config
-}
-
 /// The rebalance callback and what it works on. It runs inside poll, on the worker's thread, while nobody holds the lock.
 struct Assignment {
     engine: Mutex<Engine>,
@@ -326,15 +276,6 @@ struct Owned {
     /// Something of it stands in the open transaction.
     touched: bool,
     last_record: i64,
-}
-
-struct Transaction {
-    began: Instant,
-    records: usize,
-    /// When the first alert of it was raised.
-    alert: Option<Instant>,
-    /// Priority and event time of its alerts.
-    alerts: Vec<(Level, i64)>,
 }
 
 struct Engine {
@@ -718,114 +659,6 @@ fn retry(deadline: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) ->
             Ok(()) => return Ok(()),
             Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
             Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Sends what follows from one partition to the same partition of the other topics.
-struct Outputs<'o> {
-    plan: &'o Plan,
-    producer: &'o ThreadedProducer<DefaultProducerContext>,
-    transaction: &'o mut Transaction,
-    partition: i32,
-    failed: Option<Trouble>,
-}
-
-impl Outputs<'_> {
-    fn count(&self, name: &'static str, label: &str) {
-        self.plan.metrics.count(name, &[label]);
-    }
-
-    fn took(&mut self, output: Output<'_>) {
-        match output {
-            Output::Judged(outcome) => self.judged(outcome),
-            Output::Slipped(slip) => self.count("field_slips_total", slip.as_str()),
-            Output::AlreadyApplied => self.plan.metrics.count("records_already_applied_total", &[]),
-            Output::Panicked => {
-                self.plan.metrics.count("panics_total", &[]);
-                error!(
-                    partition = self.partition,
-                    "judging an event panicked: it goes to the dead-letter topic"
-                );
-            }
-            Output::Refused(_) => {}
-        }
-    }
-
-    fn judged(&mut self, outcome: &Outcome) {
-        self.plan.metrics.observed(outcome, wall_millis());
-        if let Some(alert) = &outcome.alert {
-            self.transaction.alert.get_or_insert_with(Instant::now);
-            self.transaction.alerts.push((alert.level, outcome.at.millis()));
-            let value = serde_json::to_vec(alert).expect("an alert is plain data");
-            let headers = OwnedHeaders::new()
-                .insert(Header {
-                    key: "alert_id",
-                    value: Some(alert.alert_id.0.as_str()),
-                })
-                .insert(Header {
-                    key: "model_version",
-                    value: Some(self.plan.pipeline.model_label()),
-                })
-                .insert(Header {
-                    key: "schema_version",
-                    value: Some("1"),
-                });
-            self.send(
-                &self.plan.topics.alerts,
-                alert.call_id.as_bytes(),
-                Some(&value),
-                Some(headers),
-            );
-        }
-        let told = outcome.alert.is_some() || !outcome.applied.changes.is_empty();
-        if outcome.has_line() && (self.plan.stream.every_score || told) {
-            let pipeline = &self.plan.pipeline;
-            let score = outcome.score(pipeline.lexicon(), pipeline.model_label());
-            let value = serde_json::to_vec(&score).expect("a score is plain data");
-            self.send(
-                &self.plan.topics.scores,
-                outcome.call_id.as_str().as_bytes(),
-                Some(&value),
-                None,
-            );
-        }
-    }
-
-    fn dead_letter(&mut self, message: &BorrowedMessage<'_>, payload: &[u8], headers: OwnedHeaders) {
-        let value = dead_letter::value(payload, self.plan.dead_letter.payload);
-        self.send(
-            &self.plan.topics.dead_letter,
-            message.key().unwrap_or_default(),
-            Some(&value),
-            Some(headers),
-        );
-    }
-
-    /// A full queue is back-pressure, not an error: wait for it.
-    fn send(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>, headers: Option<OwnedHeaders>) {
-        if self.failed.is_some() {
-            return;
-        }
-        let deadline = Instant::now() + QUEUE_FULL_PATIENCE;
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(self.partition).key(key);
-        record.payload = value;
-        record.headers = headers;
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again))
-                    if Instant::now() < deadline =>
-                {
-                    record = again;
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err((error, _)) => {
-                    self.plan.metrics.count("kafka_errors_total", &["produce"]);
-                    self.failed = Some(error.into());
-                    return;
-                }
-            }
         }
     }
 }

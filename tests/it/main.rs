@@ -4,4 +4,5 @@ mod architecture;
 mod cli;
 mod demo_calls;
 mod kafka;
+mod lexicon;
 mod restarts;

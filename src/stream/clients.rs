@@ -1,0 +1,57 @@
+//! Settings of the clients: every number has its reason in the pages of Kafka's client, and time-outs rise from request
+//! over transaction and session to poll interval.
+
+use rdkafka::ClientConfig;
+
+use super::worker::Plan;
+
+const STATISTICS_MS: &str = "5000";
+
+pub(super) fn producer_config(plan: &Plan, client: &ClientConfig, transactional_id: &str) -> ClientConfig {
+    let mut config = client.clone();
+    config
+        .set("transactional.id", transactional_id)
+        .set("transaction.timeout.ms", plan.stream.transaction_timeout_ms.to_string())
+        .set("request.timeout.ms", "3000")
+        .set("socket.timeout.ms", "4000")
+        .set("retry.backoff.ms", "20")
+        .set("retry.backoff.max.ms", "500")
+        .set("linger.ms", "2")
+        .set("compression.type", "lz4")
+        .set("message.max.bytes", (16 << 20).to_string())
+        .set("queue.buffering.max.kbytes", "131072")
+        .set("delivery.report.only.error", "true");
+    config
+}
+
+pub(super) fn consumer_config(plan: &Plan, client: &ClientConfig, number: usize) -> ClientConfig {
+    let mut config = client.clone();
+    config
+        .set("group.id", &plan.kafka.group)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", plan.stream.session_timeout_ms.to_string())
+        .set(
+            "heartbeat.interval.ms",
+            (plan.stream.session_timeout_ms / 6).clamp(500, 3000).to_string(),
+        )
+        .set(
+            "max.poll.interval.ms",
+            plan.stream.session_timeout_ms.max(30_000).to_string(),
+        )
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("isolation.level", "read_committed")
+        // Out of range means that records were lost: be loud. The start position is always explicit.
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", plan.stream.fetch_wait_ms.to_string())
+        .set("fetch.queue.backoff.ms", "20")
+        .set("queued.min.messages", "20000")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("check.crcs", "true")
+        .set("statistics.interval.ms", STATISTICS_MS);
+    if plan.kafka.static_membership {
+        config.set("group.instance.id", format!("{}-{number}", plan.kafka.instance));
+    }
+    config
+}
