@@ -32,7 +32,7 @@ pub struct Snapshot {
     site: Option<String>,
     callback_ref: Option<String>,
     agent: Option<(Option<String>, bool, Option<u32>)>,
-    patient: Option<(Option<u8>, Option<Sex>, Option<String>, Option<u16>)>,
+    patient: Option<PatientRow>,
     started_at: Option<i64>,
     first_at: Option<i64>,
     sequence: Sequence,
@@ -52,6 +52,9 @@ pub struct Snapshot {
     care: Care,
     partials: Vec<PartialRow>,
 }
+
+/// Age, sex, language, contacts within 72 hours.
+type PatientRow = (Option<u8>, Option<Sex>, Option<String>, Option<u16>);
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct KnownRow {

@@ -231,7 +231,7 @@ impl Shown {
                 if let Some(id) = event["call_id"].as_str().map(rename) {
                     event["call_id"] = serde_json::Value::String(id);
                 }
-                Ok(serde_json::to_vec(&event)?)
+                serde_json::to_vec(&event)
             })
             .collect::<Result<Vec<_>, serde_json::Error>>()?;
         let schedule = replay::move_to(replay::schedule(lines, 20.0), wall_millis())?;

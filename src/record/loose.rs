@@ -116,17 +116,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
 }
 
 /// An object, or the knowledge that something else stood in its place.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Nested<T> {
+    #[default]
     Absent,
     Object(T),
     Other,
-}
-
-impl<T> Default for Nested<T> {
-    fn default() -> Self {
-        Self::Absent
-    }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Nested<T> {

@@ -114,9 +114,9 @@ impl<C: ConsumerContext> Restore<'_, C> {
         let mut asked = 0;
         loop {
             let mut list = TopicPartitionList::new();
-            partitions
-                .iter()
-                .for_each(|partition| drop(list.add_partition(&self.topics.events, *partition)));
+            for partition in partitions {
+                list.add_partition(&self.topics.events, *partition);
+            }
             match self.consumer.committed_offsets(list, REQUEST) {
                 Ok(list) => {
                     asked += 1;

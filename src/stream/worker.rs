@@ -359,9 +359,9 @@ impl Engine {
             self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
         }
         let mut list = TopicPartitionList::new();
-        numbers
-            .iter()
-            .for_each(|number| drop(list.add_partition(&self.plan.topics.events, *number)));
+        for number in numbers {
+            list.add_partition(&self.plan.topics.events, *number);
+        }
         consumer.incremental_unassign(&list)?;
         info!(worker = self.number, partitions = ?numbers, lost, "revoked");
         if lost && !self.owned.is_empty() {

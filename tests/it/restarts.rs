@@ -112,8 +112,9 @@ fn restarts_and_redeliveries_change_nothing() {
                 world.commit();
                 world.restart();
                 // The same records once more, as after a commit whose end nobody heard.
-                for again in next.saturating_sub(back)..next {
-                    world.take(again as i64, lines[again]);
+                let from = next.saturating_sub(back);
+                for (again, line) in lines[from..next].iter().enumerate() {
+                    world.take((from + again) as i64, line);
                 }
             }
             for (offset, line) in lines.iter().enumerate().skip(next) {

@@ -44,6 +44,7 @@ fn start() -> Broker {
 /// A static is never dropped: somebody else waits for the end of this process and ends the broker then.
 fn end_with_us(folder: &std::path::Path) {
     let wait = "while kill -0 \"$1\" 2>/dev/null; do sleep 0.5; done; tests/kafka/stop \"$2\"; rm -rf \"$2\"";
+    #[expect(clippy::zombie_processes, reason = "it outlives this process")]
     Command::new("sh")
         .args(["-c", wait, "sh", &std::process::id().to_string()])
         .arg(folder)

@@ -42,6 +42,9 @@ fn hostile() -> Vec<Record> {
         "--1",
         "{\"\\x\":1}",
         "undefined",
+        "{\"a\":tru}",
+        "{\"a\":[1,}",
+        "{null:1}",
     ] {
         add("h", text.as_bytes(), Some("not_json"));
     }
