@@ -83,6 +83,14 @@ struct Rule {
     written: u32,
 }
 
+/// A rule to look at, and the rarest other class that it wants: most are dismissed by that alone, without a look at the
+/// rule itself, which stands elsewhere in memory.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    rule: u32,
+    wants: Option<u32>,
+}
+
 /// A phrase of the lexicon, or a range of numbers.
 #[derive(Debug)]
 struct Phrase {
@@ -91,7 +99,7 @@ struct Phrase {
     /// Classes that hold it and stand beside others in a rule, ascending.
     classes: Box<[u32]>,
     /// Rules to look at where it stands, by [`Audience`].
-    anchors: [Box<[u32]>; 2],
+    anchors: [Box<[Anchor]>; 2],
 }
 
 #[derive(Default)]
@@ -210,8 +218,12 @@ impl Builder {
             let rarest = (0..rule.steps.len()).min_by_key(|step| commonness[rule.steps[*step].class as usize]);
             rule.anchor = rarest.expect("a sequence has a class");
             let class = rule.steps[rule.anchor].class as usize;
+            let others = (0..rule.steps.len())
+                .filter(|step| *step != rule.anchor)
+                .map(|step| rule.steps[step].class);
+            let wants = others.min_by_key(|class| commonness[*class as usize]);
             for audience in self.audience[usize::from(rule.concept.0)] {
-                anchored[*audience as usize][class].push(at as u32);
+                anchored[*audience as usize][class].push(Anchor { rule: at as u32, wants });
             }
             if rule.steps.len() > 1 {
                 rule.steps.iter().for_each(|step| joined[step.class as usize] = true);
@@ -361,8 +373,10 @@ impl Automaton {
             let mut found = Vec::new();
             let mut cancelled = Vec::new();
             for hit in &hits.found {
-                for rule in &self.phrases[hit.phrase as usize].anchors[audience as usize] {
-                    self.complete(*rule, *hit, tokens, hits, &mut found, &mut cancelled);
+                for anchor in &self.phrases[hit.phrase as usize].anchors[audience as usize] {
+                    if anchor.wants.is_none_or(|class| hits.has(class)) {
+                        self.complete(anchor.rule, *hit, tokens, hits, &mut found, &mut cancelled);
+                    }
                 }
             }
             cancelled.sort_unstable_by_key(|c: &Match| c.concept);

@@ -20,25 +20,24 @@ pub fn bootstrap() -> &'static str {
 }
 
 fn start() -> Broker {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let output = Command::new("tests/kafka/start")
-        .arg(&folder)
-        .output()
-        .expect("tests/kafka/start runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let bootstrap = text
-        .lines()
-        .find_map(|line| line.strip_prefix("bootstrap="))
-        .expect("it tells its address");
-    end_with_us(&folder);
-    Broker {
-        bootstrap: bootstrap.to_owned(),
+    // A busy machine may take the chosen port before the broker does.
+    let mut told = String::new();
+    for _ in 0..3 {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let output = Command::new("tests/kafka/start")
+            .arg(&folder)
+            .output()
+            .expect("tests/kafka/start runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if let Some(bootstrap) = text.lines().find_map(|line| line.strip_prefix("bootstrap=")) {
+            end_with_us(&folder);
+            return Broker {
+                bootstrap: bootstrap.to_owned(),
+            };
+        }
+        told = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
     }
+    panic!("no broker came up: {told}")
 }
 
 /// A static is never dropped: somebody else waits for the end of this process and ends the broker then.
