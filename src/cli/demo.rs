@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::evaluation::Label;
 use crate::record::Timestamp;
 use crate::simulation;
-use crate::stream::{self, Plan};
+use crate::stream;
 use crate::telemetry::{self, Heartbeat, Metrics, wall_millis};
 
 /// Watch Callward work: made-up calls, a Kafka inside this process, alerts as they are raised.
@@ -75,17 +75,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new());
     let heartbeat = Heartbeat::of(1);
     let stop = Arc::new(AtomicBool::new(false));
-    let plan = Plan {
-        kafka: config.kafka.clone(),
-        topics: config.topics.clone(),
-        stream: config.stream.clone(),
-        limits: config.limits,
-        dead_letter: config.dead_letter,
-        pipeline,
-        metrics: metrics.clone(),
-        heartbeat: heartbeat.clone(),
-        stop: stop.clone(),
-    };
+    let plan = super::serve::plan(&config, pipeline, &metrics, &heartbeat, &stop);
     runtime.spawn(crate::http::serve(listener, metrics, heartbeat, std::future::pending()));
     let interrupted = stop.clone();
     let mut told = runtime.block_on(async { super::serve::Signals::new() })?;

@@ -119,17 +119,7 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
         () = beat(&heartbeat) => {}
     }
 
-    let plan = Plan {
-        kafka: config.kafka.clone(),
-        topics: config.topics.clone(),
-        stream: config.stream.clone(),
-        limits: config.limits,
-        dead_letter: config.dead_letter,
-        pipeline,
-        metrics: metrics.clone(),
-        heartbeat: heartbeat.clone(),
-        stop: stop.clone(),
-    };
+    let plan = plan(&config, pipeline, &metrics, &heartbeat, &stop);
     let (ended, mut any_ended) = tokio::sync::mpsc::channel::<()>(workers);
     let threads: Vec<JoinHandle<Result<(), Trouble>>> = (0..workers)
         .map(|number| spawn(plan.clone(), number, ended.clone()))
@@ -161,6 +151,27 @@ fn describe(metrics: &Metrics, config: &Config, pipeline: &Pipeline) {
         telemetry::wall_millis() as f64 / 1000.0,
     );
     metrics.set("state_capacity_entries", &[], config.stream.capacity_calls as f64);
+}
+
+/// What a worker is made with, for a configuration.
+pub fn plan(
+    config: &Config,
+    pipeline: Arc<Pipeline>,
+    metrics: &Arc<Metrics>,
+    heartbeat: &Arc<Heartbeat>,
+    stop: &Arc<AtomicBool>,
+) -> Plan {
+    Plan {
+        kafka: config.kafka.clone(),
+        topics: config.topics.clone(),
+        stream: config.stream.clone(),
+        limits: config.limits,
+        dead_letter: config.dead_letter,
+        pipeline,
+        metrics: metrics.clone(),
+        heartbeat: heartbeat.clone(),
+        stop: stop.clone(),
+    }
 }
 
 /// Waiting for Kafka is alive, though not ready.
