@@ -3,16 +3,18 @@
 //! ```text
 //! " my chest is so tight " ──► phrases (double-array Aho–Corasick) ──► anchors ──► sequences around them ──► matches
 //! ```
-//! Each sequence is looked at only where its rarest class was hit, and from there outwards, so a turn costs what it
-//! holds, not what the lexicon holds.
+//! A match never leaves its part of the text, so each part is read by itself. There a sequence is looked at only where
+//! its rarest class was hit and all its others were hit too, and from there outwards: a turn costs what it holds, not
+//! what the lexicon holds.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder};
 
 use super::lexicon::ConceptId;
-use super::normalize::Tokens;
+use super::normalize::{Token, Tokens};
 use super::pattern::{self, Atoms, Class, Gap, PatternError};
 
 /// Strength of a wording that states its concept by itself.
@@ -96,10 +98,38 @@ struct Anchor {
 struct Phrase {
     /// Any ending may follow.
     prefix: bool,
-    /// Classes that hold it and stand beside others in a rule, ascending.
-    classes: Box<[u32]>,
+    /// Words of it.
+    words: u16,
+    /// Classes that hold it and stand beside others in a rule.
+    classes: Bits,
     /// Rules to look at where it stands, by [`Audience`].
     anchors: [Box<[Anchor]>; 2],
+}
+
+/// A set of classes: places of 64-bit words, ascending, and the bits in them. Classes that share their commonest phrase
+/// have neighbouring numbers, so the hundreds that hold "my" fill a few words.
+#[derive(Debug, Default)]
+struct Bits(Box<[(u32, u64)]>);
+
+impl Bits {
+    fn of(mut classes: Vec<u32>) -> Self {
+        classes.sort_unstable();
+        let mut words: Vec<(u32, u64)> = Vec::new();
+        for class in classes {
+            let bit = 1 << (class % 64);
+            match words.last_mut() {
+                Some((word, bits)) if *word == class / 64 => *bits |= bit,
+                _ => words.push((class / 64, bit)),
+            }
+        }
+        Self(words.into())
+    }
+
+    fn has(&self, class: u32) -> bool {
+        self.0
+            .binary_search_by_key(&(class / 64), |(word, _)| *word)
+            .is_ok_and(|at| self.0[at].1 >> (class % 64) & 1 == 1)
+    }
 }
 
 #[derive(Default)]
@@ -179,7 +209,33 @@ impl Builder {
         *self.classes.entry(class).or_insert(next)
     }
 
+    /// Numbers the classes anew, those beside each other that share their commonest phrase.
+    fn neighbours(&mut self) {
+        let mut spread: HashMap<&str, usize> = HashMap::new();
+        for class in self.classes.keys() {
+            class.phrases.iter().for_each(|phrase| *spread.entry(phrase).or_default() += 1);
+        }
+        let commonest_first = |class: &Class| {
+            let mut phrases: Vec<_> = class
+                .phrases
+                .iter()
+                .map(|phrase| (std::cmp::Reverse(spread[phrase.as_str()]), phrase.clone()))
+                .collect();
+            phrases.sort();
+            phrases
+        };
+        let mut order: Vec<_> = self.classes.iter().map(|(class, id)| (commonest_first(class), &class.ranges, *id)).collect();
+        order.sort();
+        let mut renamed = vec![0; order.len()];
+        (0..).zip(&order).for_each(|(new, (_, _, old))| renamed[*old as usize] = new);
+        self.classes.values_mut().for_each(|id| *id = renamed[*id as usize]);
+        for step in self.rules.iter_mut().flat_map(|rule| &mut rule.steps) {
+            step.class = renamed[step.class as usize];
+        }
+    }
+
     pub fn build(mut self) -> Automaton {
+        self.neighbours();
         let mut words: BTreeMap<String, (bool, Vec<u32>)> = BTreeMap::new();
         let mut numbers: BTreeMap<(i64, i64), Vec<u32>> = BTreeMap::new();
         let mut commonness = vec![0u32; self.classes.len()];
@@ -234,7 +290,7 @@ impl Builder {
                 .build_with_values(words.keys().zip(0u32..))
                 .expect("phrases are distinct and not empty")
         });
-        let phrase = |prefix: bool, mut classes: Vec<u32>| {
+        let phrase = |prefix: bool, words: u16, mut classes: Vec<u32>| {
             classes.sort_unstable();
             let anchors = anchored.each_ref().map(|anchored| {
                 classes
@@ -245,18 +301,19 @@ impl Builder {
             classes.retain(|class| joined[*class as usize]);
             Phrase {
                 prefix,
-                classes: classes.into(),
+                words,
+                classes: Bits::of(classes),
                 anchors,
             }
         };
         let mut phrases: Vec<Phrase> = words
-            .into_values()
-            .map(|(prefix, classes)| phrase(prefix, classes))
+            .into_iter()
+            .map(|(text, (prefix, classes))| phrase(prefix, text.split_ascii_whitespace().count() as u16, classes))
             .collect();
         let mut ranges = Vec::with_capacity(numbers.len());
         for ((low, high), classes) in numbers {
             ranges.push((low, high, phrases.len() as u32));
-            phrases.push(phrase(false, classes));
+            phrases.push(phrase(false, 1, classes));
         }
         Automaton {
             found_by,
@@ -303,7 +360,7 @@ struct Hits {
     found: Vec<Hit>,
     by_first: Placed,
     by_last: Placed,
-    /// Classes that were hit, as bits.
+    /// Classes that were hit in the part being read, as bits.
     present: Vec<u64>,
 }
 
@@ -339,20 +396,18 @@ impl Placed {
 
     /// Hits whose token lies in this range, both ends included.
     fn within(&self, least: u16, most: u16) -> &[Hit] {
+        &self.hits[self.places(least, most)]
+    }
+
+    fn places(&self, least: u16, most: u16) -> Range<usize> {
         let last = self.begins.len() - 2;
         let from = self.begins[usize::from(least).min(last)];
         let to = self.begins[(usize::from(most) + 1).min(last)];
-        &self.hits[from as usize..to as usize]
+        from as usize..to as usize
     }
 }
 
 impl Hits {
-    fn clear(&mut self, classes: usize) {
-        self.found.clear();
-        self.present.clear();
-        self.present.resize(classes.div_ceil(64), 0);
-    }
-
     fn has(&self, class: u32) -> bool {
         self.present[class as usize / 64] >> (class % 64) & 1 == 1
     }
@@ -367,17 +422,15 @@ impl Automaton {
     /// All matches, cancelled ones taken out, in the order of their last tokens.
     pub fn matches(&self, tokens: &Tokens, audience: Audience) -> Vec<Match> {
         HITS.with_borrow_mut(|hits| {
-            hits.clear(self.classes);
-            self.hit(tokens, hits);
+            hits.found.clear();
+            self.hit(tokens, &mut hits.found);
             hits.place(tokens.tokens.len());
-            let mut found = Vec::new();
-            let mut cancelled = Vec::new();
-            for hit in &hits.found {
-                for anchor in &self.phrases[hit.phrase as usize].anchors[audience as usize] {
-                    if anchor.wants.is_none_or(|class| hits.has(class)) {
-                        self.complete(anchor.rule, *hit, tokens, hits, &mut found, &mut cancelled);
-                    }
-                }
+            let (mut found, mut cancelled) = (Vec::new(), Vec::new());
+            let mut from = 0;
+            while from < tokens.tokens.len() {
+                let end = end_of_part(tokens, from, audience);
+                self.read_part(tokens, from as u16..end as u16, audience, hits, &mut found, &mut cancelled);
+                from = end;
             }
             cancelled.sort_unstable_by_key(|c: &Match| c.concept);
             found.retain(|m: &Match| {
@@ -393,6 +446,35 @@ impl Automaton {
             found.dedup_by(|a, b| a.concept == b.concept && a.last == b.last);
             found
         })
+    }
+
+    /// The matches within these tokens.
+    fn read_part(
+        &self,
+        tokens: &Tokens,
+        part: Range<u16>,
+        audience: Audience,
+        hits: &mut Hits,
+        found: &mut Vec<Match>,
+        cancelled: &mut Vec<Match>,
+    ) {
+        let inside = hits.by_last.places(part.start, part.end - 1);
+        hits.present.clear();
+        hits.present.resize(self.classes.div_ceil(64), 0);
+        let within = |hit: &&Hit| hit.first >= part.start;
+        for hit in hits.by_last.hits[inside.clone()].iter().filter(within) {
+            for (word, bits) in &self.phrases[hit.phrase as usize].classes.0 {
+                hits.present[*word as usize] |= bits;
+            }
+        }
+        let hits = &*hits;
+        for hit in hits.by_last.hits[inside].iter().filter(within) {
+            for anchor in &self.phrases[hit.phrase as usize].anchors[audience as usize] {
+                if anchor.wants.is_none_or(|class| hits.has(class)) {
+                    self.complete(anchor.rule, *hit, tokens, hits, found, cancelled);
+                }
+            }
+        }
     }
 
     /// The pattern that matched, as it is written in the lexicon.
@@ -413,31 +495,22 @@ impl Automaton {
         }
     }
 
-    fn hit(&self, tokens: &Tokens, hits: &mut Hits) {
-        let Hits { found, present, .. } = hits;
-        let mut add = |first: usize, last: usize, phrase: u32| {
-            found.push(Hit {
-                first: first as u16,
-                last: last as u16,
-                phrase,
-            });
-            for class in &self.phrases[phrase as usize].classes {
-                present[*class as usize / 64] |= 1 << (class % 64);
-            }
-        };
+    fn hit(&self, tokens: &Tokens, found: &mut Vec<Hit>) {
         if let Some(found_by) = &self.found_by {
+            // Hits come in the order of their ends: one look along the tokens finds the last of each.
+            let mut last = 0;
             for hit in found_by.find_overlapping_iter(&tokens.text) {
-                // A phrase begins with a space: its first word stands one byte later.
-                let Some(first) = tokens.starting_at(hit.start() + 1) else {
-                    continue;
-                };
-                let inside = if self.phrases[hit.value() as usize].prefix {
-                    hit.end() - 1
-                } else {
-                    hit.end() - 2
-                };
-                let Some(last) = tokens.holding(inside) else { continue };
-                add(first, last, hit.value());
+                let phrase = &self.phrases[hit.value() as usize];
+                // A whole phrase ends with a space.
+                let inside = hit.end() - if phrase.prefix { 1 } else { 2 };
+                while tokens.tokens[last].end as usize <= inside {
+                    last += 1;
+                }
+                found.push(Hit {
+                    first: (last + 1) as u16 - phrase.words,
+                    last: last as u16,
+                    phrase: hit.value(),
+                });
             }
         }
         for (at, token) in tokens.tokens.iter().enumerate() {
@@ -445,7 +518,8 @@ impl Automaton {
             let thousandths = (f64::from(number) * 1000.0).round() as i64;
             for (low, high, phrase) in &self.ranges {
                 if (*low..=*high).contains(&thousandths) {
-                    add(at, at, *phrase);
+                    let (first, last) = (at as u16, at as u16);
+                    found.push(Hit { first, last, phrase: *phrase });
                 }
             }
         }
@@ -551,8 +625,18 @@ impl Automaton {
     }
 
     fn is_of(&self, phrase: u32, class: u32) -> bool {
-        self.phrases[phrase as usize].classes.binary_search(&class).is_ok()
+        self.phrases[phrase as usize].classes.has(class)
     }
+}
+
+/// Where the part ends that begins at this token: expressions of callers stay within a stretch, those of agents within
+/// a stretch or a sentence, whichever is longer.
+fn end_of_part(tokens: &Tokens, from: usize, audience: Audience) -> usize {
+    let goes_on = |pair: &[Token]| {
+        pair[0].stretch == pair[1].stretch || (audience == Audience::Agent && pair[0].sentence == pair[1].sentence)
+    };
+    let rest = &tokens.tokens[from..];
+    from + 1 + rest.windows(2).take_while(|pair| goes_on(pair)).count()
 }
 
 /// How far a sequence has come, both ways.

@@ -4,6 +4,8 @@
 //! ten` → `190 over 110`); fillers vanish; marks of sentences and some conjunctions begin a new clause. Patterns of
 //! the lexicon pass through the same function, so that both sides are written naturally.
 
+use std::borrow::Cow;
+
 use unicode_normalization::UnicodeNormalization;
 
 /// One word of the normalised text.
@@ -39,19 +41,6 @@ impl Tokens {
         let token = &self.tokens[index];
         &self.text[token.start as usize..token.end as usize]
     }
-
-    /// The token that begins at this byte of [`Self::text`].
-    pub fn starting_at(&self, byte: usize) -> Option<usize> {
-        self.tokens
-            .binary_search_by_key(&(byte as u32), |token| token.start)
-            .ok()
-    }
-
-    /// The token that holds this byte of [`Self::text`].
-    pub fn holding(&self, byte: usize) -> Option<usize> {
-        let next = self.tokens.partition_point(|token| token.start as usize <= byte);
-        next.checked_sub(1)
-    }
 }
 
 pub fn normalize(text: &str) -> Tokens {
@@ -61,25 +50,11 @@ pub fn normalize(text: &str) -> Tokens {
 }
 
 /// A word on its way: its mark tells what stood before it.
-struct Word {
-    text: Text,
+struct Word<'t> {
+    text: Cow<'t, str>,
     source: (u32, u32),
     mark: Mark,
     number: Option<f32>,
-}
-
-enum Text {
-    Fixed(&'static str),
-    Owned(String),
-}
-
-impl Text {
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Fixed(text) => text,
-            Self::Owned(text) => text,
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +65,7 @@ enum Mark {
     Question,
 }
 
-fn split(text: &str) -> Vec<Word> {
+fn split(text: &str) -> Vec<Word<'_>> {
     let mut words = Vec::with_capacity(text.len() / 4);
     let mut mark = Mark::None;
     let mut chars = text.char_indices().peekable();
@@ -135,7 +110,7 @@ fn split(text: &str) -> Vec<Word> {
         // The mark belongs before the next word; at the end there is none, so an empty word carries it.
         let end = last.source.1;
         words.push(Word {
-            text: Text::Fixed(""),
+            text: Cow::Borrowed(""),
             source: (end, end),
             mark,
             number: None,
@@ -145,9 +120,9 @@ fn split(text: &str) -> Vec<Word> {
 }
 
 /// "Dr." and its kin end no sentence.
-fn ends_a_title(words: &[Word]) -> bool {
+fn ends_a_title(words: &[Word<'_>]) -> bool {
     matches!(
-        words.last().map(|word| word.text.as_str()),
+        words.last().map(|word| &*word.text),
         Some("dr" | "mr" | "mrs" | "ms" | "st" | "prof")
     )
 }
@@ -161,12 +136,14 @@ fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '’' | '‘' | 'ʼ' | '`')
 }
 
-fn push(words: &mut Vec<Word>, raw: &str, source: (usize, usize), mark: &mut Mark) {
+fn push<'t>(words: &mut Vec<Word<'t>>, raw: &'t str, source: (usize, usize), mark: &mut Mark) {
     let plain = raw
         .bytes()
         .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
-    let mut word: String = if plain {
-        raw.to_owned()
+    let word: Cow<'t, str> = if plain {
+        raw.into()
+    } else if raw.is_ascii() {
+        raw.to_ascii_lowercase().replace('`', "'").into()
     } else {
         raw.nfkc()
             .flat_map(char::to_lowercase)
@@ -176,14 +153,14 @@ fn push(words: &mut Vec<Word>, raw: &str, source: (usize, usize), mark: &mut Mar
     // "to the er" is a place
     let place = word == "er"
         && matches!(
-            words.last().map(|w| w.text.as_str()),
+            words.last().map(|w| &*w.text),
             Some("the" | "an" | "to" | "nearest")
         );
     if is_filler(&word) && !place {
         return;
     }
     let source = (source.0 as u32, source.1 as u32);
-    let mut add = |text: Text| {
+    let mut add = |text: Cow<'t, str>| {
         words.push(Word {
             text,
             source,
@@ -193,7 +170,7 @@ fn push(words: &mut Vec<Word>, raw: &str, source: (usize, usize), mark: &mut Mar
         *mark = Mark::None;
     };
     if let Some(parts) = written_out(&word) {
-        parts.iter().for_each(|part| add(Text::Fixed(part)));
+        parts.iter().for_each(|part| add(Cow::Borrowed(part)));
         return;
     }
     const ENDINGS: [(&str, &str); 7] = [
@@ -207,13 +184,24 @@ fn push(words: &mut Vec<Word>, raw: &str, source: (usize, usize), mark: &mut Mar
     ];
     for (ending, full) in ENDINGS {
         if word.len() > ending.len() && word.ends_with(ending) {
-            word.truncate(word.len() - ending.len());
-            add(Text::Owned(word));
-            add(Text::Fixed(full));
+            add(front(word, ending.len()));
+            add(Cow::Borrowed(full));
             return;
         }
     }
-    add(Text::Owned(word));
+    add(word);
+}
+
+/// All but the last bytes.
+fn front(word: Cow<'_, str>, without: usize) -> Cow<'_, str> {
+    let keep = word.len() - without;
+    match word {
+        Cow::Borrowed(word) => Cow::Borrowed(&word[..keep]),
+        Cow::Owned(mut word) => {
+            word.truncate(keep);
+            Cow::Owned(word)
+        }
+    }
 }
 
 fn is_filler(word: &str) -> bool {
@@ -306,7 +294,7 @@ fn ten(word: &str) -> Option<f32> {
 }
 
 /// Number words and digits → one numeric word each, in the readings that people use on the telephone.
-fn join_numbers(words: &mut Vec<Word>) {
+fn join_numbers(words: &mut Vec<Word<'_>>) {
     let mut out = 0;
     let mut at = 0;
     while at < words.len() {
@@ -314,7 +302,7 @@ fn join_numbers(words: &mut Vec<Word>) {
             let source = (words[at].source.0, words[next - 1].source.1);
             let mark = words[at].mark;
             words[out] = Word {
-                text: Text::Owned(format!("{value}")),
+                text: Cow::Owned(format!("{value}")),
                 source,
                 mark,
                 number: Some(value),
@@ -330,10 +318,10 @@ fn join_numbers(words: &mut Vec<Word>) {
 }
 
 /// The number that begins at `at`, and where it ends.
-fn read_number(words: &[Word], at: usize) -> Option<(f32, usize)> {
+fn read_number(words: &[Word<'_>], at: usize) -> Option<(f32, usize)> {
     // A number does not run over a mark.
     let word = |i: usize| match words.get(i) {
-        Some(word) if i == at || word.mark == Mark::None => word.text.as_str(),
+        Some(word) if i == at || word.mark == Mark::None => &*word.text,
         _ => "",
     };
     if word(at).starts_with(|c: char| c.is_ascii_digit()) {
@@ -423,7 +411,7 @@ fn runs_on(word: &str) -> bool {
     matches!(word, "it" | "they" | "that" | "just" | "so" | "and" | "now")
 }
 
-fn lay_out(words: Vec<Word>) -> Tokens {
+fn lay_out(words: Vec<Word<'_>>) -> Tokens {
     let mut laid = Tokens {
         text: String::with_capacity(words.len() * 6),
         ..Tokens::default()
@@ -431,8 +419,8 @@ fn lay_out(words: Vec<Word>) -> Tokens {
     laid.text.push(' ');
     let (mut clause, mut stretch, mut sentence) = (0u16, 0u16, 0u16);
     for (i, word) in words.iter().enumerate() {
-        let text = word.text.as_str();
-        let next = words.get(i + 1).map_or("", |next| next.text.as_str());
+        let text = &*word.text;
+        let next = words.get(i + 1).map_or("", |next| &*next.text);
         let new = i > 0
             && (word.mark >= Mark::Sentence
                 || (word.mark == Mark::Comma && begins_after_comma(text))
