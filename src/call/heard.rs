@@ -428,15 +428,16 @@ impl Heard {
                 };
             }
             let mut follows: Vec<(ConceptId, f32)> = Vec::new();
-            for combination in &lexicon.combinations {
+            let known = self.known.iter().filter(|known| known.said > 0.0);
+            for combination in lexicon.combinations_of(known.map(|known| known.concept)) {
                 let value = value_of(combination, table, self.facts);
                 if value > 0.0 {
-                    match follows.iter_mut().find(|(finding, _)| *finding == combination.finding) {
-                        Some((_, best)) => *best = best.max(value),
-                        None => follows.push((combination.finding, value)),
-                    }
+                    follows.push((combination.finding, value));
                 }
             }
+            // The best of each finding, in the order of the lexicon.
+            follows.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+            follows.dedup_by_key(|(finding, _)| *finding);
             self.take_conclusions(&follows, moment, changes);
         });
     }

@@ -11,43 +11,69 @@ use super::{NearMiss, Status};
 const REACH: usize = 8;
 const REACH_IN_LIST: usize = 18;
 
-/// The cues by what they do; `None` where the lexicon lacks one.
+/// A word that changes the status of others, by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+enum Cue {
+    Negation,
+    ListDenial,
+    BreaksNegation,
+    Past,
+    Onset,
+    OtherPerson,
+    Hypothetical,
+    AsksWhether,
+    MedicationQuestion,
+    Administrative,
+    Figurative,
+    Resolved,
+    Stable,
+    Mild,
+}
+
+impl Cue {
+    /// By the ids of the lexicon.
+    const NAMES: [(&str, Self); 14] = [
+        ("negation", Self::Negation),
+        ("list_denial", Self::ListDenial),
+        ("breaks_negation", Self::BreaksNegation),
+        ("past", Self::Past),
+        ("onset", Self::Onset),
+        ("other_person", Self::OtherPerson),
+        ("hypothetical", Self::Hypothetical),
+        ("asks_whether", Self::AsksWhether),
+        ("medication_question", Self::MedicationQuestion),
+        ("administrative", Self::Administrative),
+        ("figurative", Self::Figurative),
+        ("resolved", Self::Resolved),
+        ("stable", Self::Stable),
+        ("mild", Self::Mild),
+    ];
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// Which concepts are cues.
 #[derive(Debug)]
 pub(super) struct Cues {
-    negation: Option<ConceptId>,
-    list_denial: Option<ConceptId>,
-    breaks_negation: Option<ConceptId>,
-    past: Option<ConceptId>,
-    onset: Option<ConceptId>,
-    other_person: Option<ConceptId>,
-    hypothetical: Option<ConceptId>,
-    asks_whether: Option<ConceptId>,
-    medication_question: Option<ConceptId>,
-    administrative: Option<ConceptId>,
-    figurative: Option<ConceptId>,
-    resolved: Option<ConceptId>,
-    stable: Option<ConceptId>,
-    mild: Option<ConceptId>,
+    by_concept: Vec<Option<Cue>>,
 }
 
 impl Cues {
     pub(super) fn of(lexicon: &Lexicon) -> Self {
-        Self {
-            negation: lexicon.find("negation"),
-            list_denial: lexicon.find("list_denial"),
-            breaks_negation: lexicon.find("breaks_negation"),
-            past: lexicon.find("past"),
-            onset: lexicon.find("onset"),
-            other_person: lexicon.find("other_person"),
-            hypothetical: lexicon.find("hypothetical"),
-            asks_whether: lexicon.find("asks_whether"),
-            medication_question: lexicon.find("medication_question"),
-            administrative: lexicon.find("administrative"),
-            figurative: lexicon.find("figurative"),
-            resolved: lexicon.find("resolved"),
-            stable: lexicon.find("stable"),
-            mild: lexicon.find("mild"),
+        let mut by_concept = vec![None; lexicon.concepts.len()];
+        for (name, cue) in Cue::NAMES {
+            if let Some(concept) = lexicon.find(name) {
+                by_concept[usize::from(concept.0)] = Some(cue);
+            }
         }
+        Self { by_concept }
+    }
+
+    fn of_concept(&self, concept: ConceptId) -> Option<Cue> {
+        self.by_concept[usize::from(concept.0)]
     }
 }
 
@@ -69,81 +95,92 @@ pub(super) struct Assertion {
 /// The cues of one turn, sorted out once.
 pub(super) struct Scope<'t> {
     lexicon: &'t Lexicon,
-    cues: &'t Cues,
     pub tokens: &'t Tokens,
-    /// Clauses in which any cue stands.
-    marked: Vec<u16>,
-    /// All cues with the clause of their last token.
-    placed: Vec<(ConceptId, u16, &'t Match)>,
-    /// Negations that are no part of a finding's own words.
+    /// All cues but negations, in the order of their last tokens.
+    placed: Vec<Placed<'t>>,
+    /// Kinds of cues by clause, as bits.
+    in_clause: Vec<u16>,
+    /// Kinds of cues in the whole turn, as bits.
+    anywhere: u16,
+    /// Negations that are no part of a finding's own words, in the order of their last tokens.
     negations: Vec<&'t Match>,
 }
 
+struct Placed<'t> {
+    cue: Cue,
+    /// Of its last token.
+    clause: u16,
+    words: &'t Match,
+}
+
 impl<'t> Scope<'t> {
-    pub fn new(lexicon: &'t Lexicon, cues: &'t Cues, tokens: &'t Tokens, matches: &'t [Match]) -> Self {
+    pub fn new(lexicon: &'t Lexicon, cues: &Cues, tokens: &'t Tokens, matches: &'t [Match]) -> Self {
+        let clause = |words: &Match| tokens.tokens[usize::from(words.last)].clause;
         let mut owned = vec![false; tokens.tokens.len()];
-        let (mut placed, mut negations) = (Vec::new(), Vec::new());
-        for found in matches {
-            match lexicon.concept(found.concept).kind {
-                Kind::Finding { .. } | Kind::Symptom | Kind::Fact { .. } => {
-                    (found.first..=found.last)
-                        .filter(|at| found.covers(*at))
-                        .for_each(|at| owned[usize::from(at)] = true);
-                    // "stable" and "mild" are facts and cues at once
-                    if Some(found.concept) == cues.stable || Some(found.concept) == cues.mild {
-                        placed.push((found.concept, tokens.tokens[usize::from(found.last)].clause, found));
-                    }
+        let mut scope = Self {
+            lexicon,
+            tokens,
+            placed: Vec::new(),
+            in_clause: vec![0; tokens.tokens.last().map_or(0, |token| usize::from(token.clause) + 1)],
+            anywhere: 0,
+            negations: Vec::new(),
+        };
+        for words in matches {
+            // "stable" and "mild" are facts and cues at once
+            match cues.of_concept(words.concept) {
+                Some(Cue::Negation) => scope.negations.push(words),
+                Some(cue) => {
+                    let clause = clause(words);
+                    scope.in_clause[usize::from(clause)] |= cue.bit();
+                    scope.anywhere |= cue.bit();
+                    scope.placed.push(Placed { cue, clause, words });
                 }
-                Kind::Cue if Some(found.concept) == cues.negation => negations.push(found),
-                Kind::Cue => placed.push((found.concept, tokens.tokens[usize::from(found.last)].clause, found)),
-                Kind::Act => {}
+                None => {}
+            }
+            if let Kind::Finding { .. } | Kind::Symptom | Kind::Fact { .. } = lexicon.concept(words.concept).kind {
+                (words.first..=words.last)
+                    .filter(|at| words.covers(*at))
+                    .for_each(|at| owned[usize::from(at)] = true);
             }
         }
         // "can't breathe": the negation is a part of the finding and opens no scope.
-        negations.retain(|cue| !(owned[usize::from(cue.first)] && owned[usize::from(cue.last)]));
-        let mut marked: Vec<u16> = placed.iter().map(|(_, clause, _)| *clause).collect();
-        marked.dedup();
-        Self {
-            lexicon,
-            cues,
-            tokens,
-            marked,
-            placed,
-            negations,
-        }
+        scope
+            .negations
+            .retain(|cue| !(owned[usize::from(cue.first)] && owned[usize::from(cue.last)]));
+        scope
     }
 
     pub fn of(&self, found: &Match) -> Assertion {
         let clause = self.clause(found.last);
-        let is = |cue: Option<ConceptId>| self.cue_in_clause(cue, clause, found);
+        let is = |cue| self.cue_in_clause(cue, clause, found);
         let shown = |status, kind| Assertion {
             status,
             kind: Some(kind),
             keeps: 1.0,
         };
-        if is(self.cues.figurative) {
+        if is(Cue::Figurative) {
             return shown(Status::Hypothetical, NearMiss::Figurative);
         }
         if self.denied(found) {
             return shown(Status::Denied, NearMiss::Denied);
         }
-        if is(self.cues.other_person) {
+        if is(Cue::OtherPerson) {
             return shown(Status::OtherPerson, NearMiss::OtherPerson);
         }
-        let going_on = is(self.cues.onset);
-        if is(self.cues.past) && !going_on {
+        let going_on = is(Cue::Onset);
+        if is(Cue::Past) && !going_on {
             return shown(Status::Past, NearMiss::Old);
         }
-        if is(self.cues.medication_question) && !going_on {
+        if is(Cue::MedicationQuestion) && !going_on {
             return shown(Status::Hypothetical, NearMiss::MedicationQuestion);
         }
-        if is(self.cues.administrative) && !going_on {
+        if is(Cue::Administrative) && !going_on {
             return shown(Status::Hypothetical, NearMiss::Administrative);
         }
-        if is(self.cues.hypothetical) {
+        if is(Cue::Hypothetical) {
             return shown(Status::Hypothetical, NearMiss::Hypothetical);
         }
-        if is(self.cues.asks_whether) {
+        if is(Cue::AsksWhether) {
             return Assertion {
                 status: Status::Uncertain,
                 kind: None,
@@ -158,10 +195,15 @@ impl<'t> Scope<'t> {
         let tokens = &self.tokens.tokens;
         let clause = self.clause(found.last);
         let first = usize::from(found.first);
-        for cue in &self.negations {
+        // Those that end before the finding does, back to the beginning of its clause or of its own words.
+        let before = self.negations.partition_point(|cue| cue.last < found.last);
+        for cue in self.negations[..before].iter().rev() {
             let last = usize::from(cue.last);
+            if cue.last < found.first && tokens[last].clause != clause {
+                break;
+            }
             // "I have not been short of breath": it stands in a gap of the finding's own words
-            if cue.first > found.first && cue.last < found.last && !found.covers(cue.first) {
+            if cue.first > found.first && !found.covers(cue.first) {
                 return true;
             }
             if last >= first || tokens[last].clause != clause {
@@ -191,17 +233,20 @@ impl<'t> Scope<'t> {
     }
 
     fn in_list_of_denials(&self, cue: usize, first: usize) -> bool {
-        let opens = self.placed.iter().any(|(concept, _, m)| {
-            Some(*concept) == self.cues.list_denial
-                && (usize::from(m.last) == cue || (usize::from(m.first) >= cue && usize::from(m.last) < first))
+        let opens = self.any(Cue::ListDenial, |words| {
+            usize::from(words.last) == cue || (usize::from(words.first) >= cue && usize::from(words.last) < first)
         });
         opens && (cue + 1..=first).any(|at| self.tokens.tokens[at].after_comma || self.tokens.word(at) == "or")
     }
 
     fn broken_between(&self, cue: usize, first: usize) -> bool {
-        self.placed.iter().any(|(concept, _, m)| {
-            Some(*concept) == self.cues.breaks_negation && usize::from(m.first) > cue && usize::from(m.last) < first
+        self.any(Cue::BreaksNegation, |words| {
+            usize::from(words.first) > cue && usize::from(words.last) < first
         })
+    }
+
+    fn any(&self, cue: Cue, which: impl Fn(&Match) -> bool) -> bool {
+        self.anywhere & cue.bit() != 0 && self.placed.iter().any(|placed| placed.cue == cue && which(placed.words))
     }
 
     fn softened(&self, found: &Match, clause: u16) -> Assertion {
@@ -216,30 +261,31 @@ impl<'t> Scope<'t> {
         };
         // "… but it's gone now" stands in the clause after.
         let near = |cue| (clause..=clause.saturating_add(2)).any(|c| self.cue_in_clause(cue, c, found));
-        if !lingers && near(self.cues.resolved) {
+        if !lingers && near(Cue::Resolved) {
             present.keeps *= soften::RESOLVED;
             present.kind = Some(NearMiss::Resolved);
         }
         if !firm && !lingers {
-            if self.cue_in_clause(self.cues.stable, clause, found) {
+            if self.cue_in_clause(Cue::Stable, clause, found) {
                 present.keeps *= soften::STABLE;
                 present.kind = Some(NearMiss::KnownStable);
             }
-            if self.cue_in_clause(self.cues.mild, clause, found) {
+            if self.cue_in_clause(Cue::Mild, clause, found) {
                 present.keeps *= soften::MILD;
             }
         }
         present
     }
 
-    fn cue_in_clause(&self, cue: Option<ConceptId>, clause: u16, found: &Match) -> bool {
-        self.marked.contains(&clause)
-            && self.placed.iter().any(|(concept, place, m)| {
-                Some(*concept) == cue
-                && *place == clause
-                // what stands inside the finding's own words is not about it
-                && !(found.first <= m.first && m.last <= found.last)
-            })
+    fn cue_in_clause(&self, cue: Cue, clause: u16, found: &Match) -> bool {
+        if self.in_clause.get(usize::from(clause)).is_none_or(|cues| cues & cue.bit() == 0) {
+            return false;
+        }
+        let from = self.placed.partition_point(|placed| placed.clause < clause);
+        let here = self.placed[from..].iter().take_while(|placed| placed.clause == clause);
+        here.filter(|placed| placed.cue == cue)
+            // what stands inside the finding's own words is not about it
+            .any(|placed| !(found.first <= placed.words.first && placed.words.last <= found.last))
     }
 
     fn clause(&self, token: u16) -> u16 {

@@ -293,6 +293,16 @@ pub enum Known {
     Fact(u8),
 }
 
+impl Known {
+    /// The finding or symptom that it is about.
+    pub fn concept(&self) -> Option<ConceptId> {
+        match *self {
+            Self::Present(concept) | Self::With(concept, _) => Some(concept),
+            Self::Fact(_) => None,
+        }
+    }
+}
+
 /// A finding that follows from others.
 #[derive(Clone, Debug)]
 pub struct Combination {
@@ -324,6 +334,8 @@ pub struct Lexicon {
     /// Names of the groups of findings, in the order of their files.
     pub groups: Vec<String>,
     pub combinations: Vec<Combination>,
+    /// Combinations that need a concept, by that concept; each stands once. Last those that need facts alone.
+    combinations_of: Vec<Vec<u32>>,
     /// By concept; empty where a symptom has no urgency of its own.
     pub urgencies: Vec<Option<UrgencyTable>>,
     /// Concepts of facts by bit.
@@ -352,6 +364,7 @@ impl Lexicon {
                 .map(|g| g.group.clone())
                 .collect(),
             combinations: Vec::new(),
+            combinations_of: Vec::new(),
             urgencies: Vec::new(),
             facts: BTreeMap::new(),
             automaton: Automaton::default(),
@@ -421,6 +434,12 @@ impl Lexicon {
                 }
             }
         }
+        lexicon.combinations_of = vec![Vec::new(); lexicon.concepts.len() + 1];
+        for (place, combination) in (0..).zip(&lexicon.combinations) {
+            let needs = combination.all.iter().find_map(Known::concept);
+            let of = needs.map_or(lexicon.concepts.len(), |concept| usize::from(concept.0));
+            lexicon.combinations_of[of].push(place);
+        }
         lexicon.urgencies = lexicon.urgency_tables(source)?;
         lexicon.automaton = builder.build();
         Ok(lexicon)
@@ -474,6 +493,15 @@ impl Lexicon {
             base: urgency.base,
             with: with.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Those combinations that can hold where only these concepts have evidence.
+    pub fn combinations_of(&self, concepts: impl Iterator<Item = ConceptId>) -> impl Iterator<Item = &Combination> {
+        concepts
+            .map(|concept| usize::from(concept.0))
+            .chain([self.concepts.len()])
+            .flat_map(|of| &self.combinations_of[of])
+            .map(|place| &self.combinations[*place as usize])
     }
 
     pub fn find(&self, id: &str) -> Option<ConceptId> {
