@@ -78,19 +78,41 @@ struct Step {
 struct Rule {
     concept: ConceptId,
     force: Force,
-    steps: Box<[Step]>,
     /// The step at which the rule is looked for.
-    anchor: usize,
+    anchor: u16,
+    /// In [`Automaton::steps`].
+    steps: Part,
     /// Index of the pattern as written.
     written: u32,
 }
 
-/// A rule to look at, and the rarest other class that it wants: most are dismissed by that alone, without a look at the
-/// rule itself, which stands elsewhere in memory.
+/// A rule to look at, and the rarest other class that it wants (itself where it has but one): most are dismissed by that
+/// alone, without a look at the rule.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
     rule: u32,
-    wants: Option<u32>,
+    wants: u32,
+}
+
+/// A part of one of the long lists below. All that a turn looks at lies in a few of these, for the sake of the caches.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    from: u32,
+    to: u32,
+}
+
+impl Part {
+    /// Puts items at the end of a list.
+    fn added<T>(list: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Self {
+        let from = list.len() as u32;
+        list.extend(items);
+        let to = list.len() as u32;
+        Self { from, to }
+    }
+
+    fn of<T>(self, list: &[T]) -> &[T] {
+        &list[self.from as usize..self.to as usize]
+    }
 }
 
 /// A phrase of the lexicon, or a range of numbers.
@@ -100,36 +122,27 @@ struct Phrase {
     prefix: bool,
     /// Words of it.
     words: u16,
-    /// Classes that hold it and stand beside others in a rule.
-    classes: Bits,
-    /// Rules to look at where it stands, by [`Audience`].
-    anchors: [Box<[Anchor]>; 2],
+    /// Classes that hold it, in [`Automaton::bits`].
+    classes: Part,
+    /// Rules to look at where it stands, by [`Audience`], in [`Automaton::anchors`].
+    anchors: [Part; 2],
 }
 
-/// A set of classes: places of 64-bit words, ascending, and the bits in them. Classes that share their commonest phrase
-/// have neighbouring numbers, so the hundreds that hold "my" fill a few words.
-#[derive(Debug, Default)]
-struct Bits(Box<[(u32, u64)]>);
+/// A 64-bit word of a set of classes, and its place. Classes that share their commonest phrase have neighbouring
+/// numbers, so the hundreds that hold "my" fill a few words.
+type Bits = (u32, u64);
 
-impl Bits {
-    fn of(mut classes: Vec<u32>) -> Self {
-        classes.sort_unstable();
-        let mut words: Vec<(u32, u64)> = Vec::new();
-        for class in classes {
-            let bit = 1 << (class % 64);
-            match words.last_mut() {
-                Some((word, bits)) if *word == class / 64 => *bits |= bit,
-                _ => words.push((class / 64, bit)),
-            }
+/// Takes ascending classes to the words of their set.
+fn bits_of(classes: &[u32]) -> Vec<Bits> {
+    let mut words: Vec<Bits> = Vec::new();
+    for class in classes {
+        let bit = 1 << (class % 64);
+        match words.last_mut() {
+            Some((word, bits)) if *word == class / 64 => *bits |= bit,
+            _ => words.push((class / 64, bit)),
         }
-        Self(words.into())
     }
-
-    fn has(&self, class: u32) -> bool {
-        self.0
-            .binary_search_by_key(&(class / 64), |(word, _)| *word)
-            .is_ok_and(|at| self.0[at].1 >> (class % 64) & 1 == 1)
-    }
+    words
 }
 
 #[derive(Default)]
@@ -141,7 +154,10 @@ pub struct Automaton {
     phrases: Vec<Phrase>,
     /// Numbers from, to (thousandths), and the phrase that stands for them.
     ranges: Vec<(i64, i64, u32)>,
+    bits: Vec<Bits>,
+    anchors: Vec<Anchor>,
     rules: Vec<Rule>,
+    steps: Vec<Step>,
     /// By concept.
     reach: Vec<Reach>,
     /// Patterns as written, for those who ask what matched.
@@ -164,6 +180,7 @@ impl std::fmt::Debug for Automaton {
 pub struct Builder {
     classes: HashMap<Class, u32>,
     rules: Vec<Rule>,
+    steps: Vec<Step>,
     reach: Vec<Reach>,
     audience: Vec<&'static [Audience]>,
     written: Vec<String>,
@@ -190,12 +207,12 @@ impl Builder {
                         gap,
                         class: self.class(class),
                     });
-                    let steps = steps.collect();
+                    let steps: Vec<Step> = steps.collect();
                     self.rules.push(Rule {
                         concept,
                         force,
-                        steps,
                         anchor: 0,
+                        steps: Part::added(&mut self.steps, steps),
                         written: place,
                     });
                 }
@@ -229,9 +246,7 @@ impl Builder {
         let mut renamed = vec![0; order.len()];
         (0..).zip(&order).for_each(|(new, (_, _, old))| renamed[*old as usize] = new);
         self.classes.values_mut().for_each(|id| *id = renamed[*id as usize]);
-        for step in self.rules.iter_mut().flat_map(|rule| &mut rule.steps) {
-            step.class = renamed[step.class as usize];
-        }
+        self.steps.iter_mut().for_each(|step| step.class = renamed[step.class as usize]);
     }
 
     pub fn build(mut self) -> Automaton {
@@ -269,20 +284,14 @@ impl Builder {
             vec![Vec::new(); self.classes.len()],
             vec![Vec::new(); self.classes.len()],
         ];
-        let mut joined = vec![false; self.classes.len()];
         for (at, rule) in self.rules.iter_mut().enumerate() {
-            let rarest = (0..rule.steps.len()).min_by_key(|step| commonness[rule.steps[*step].class as usize]);
-            rule.anchor = rarest.expect("a sequence has a class");
-            let class = rule.steps[rule.anchor].class as usize;
-            let others = (0..rule.steps.len())
-                .filter(|step| *step != rule.anchor)
-                .map(|step| rule.steps[step].class);
-            let wants = others.min_by_key(|class| commonness[*class as usize]);
+            let steps = rule.steps.of(&self.steps);
+            let mut rarest_first: Vec<usize> = (0..steps.len()).collect();
+            rarest_first.sort_by_key(|step| commonness[steps[*step].class as usize]);
+            rule.anchor = rarest_first[0] as u16;
+            let wants = steps[rarest_first[rarest_first.len().min(2) - 1]].class;
             for audience in self.audience[usize::from(rule.concept.0)] {
-                anchored[*audience as usize][class].push(Anchor { rule: at as u32, wants });
-            }
-            if rule.steps.len() > 1 {
-                rule.steps.iter().for_each(|step| joined[step.class as usize] = true);
+                anchored[*audience as usize][steps[rarest_first[0]].class as usize].push(Anchor { rule: at as u32, wants });
             }
         }
         let found_by = (!words.is_empty()).then(|| {
@@ -290,20 +299,17 @@ impl Builder {
                 .build_with_values(words.keys().zip(0u32..))
                 .expect("phrases are distinct and not empty")
         });
-        let phrase = |prefix: bool, words: u16, mut classes: Vec<u32>| {
+        let (mut bits, mut anchors) = (Vec::new(), Vec::new());
+        let mut phrase = |prefix: bool, words: u16, mut classes: Vec<u32>| {
             classes.sort_unstable();
-            let anchors = anchored.each_ref().map(|anchored| {
-                classes
-                    .iter()
-                    .flat_map(|class| anchored[*class as usize].iter().copied())
-                    .collect()
-            });
-            classes.retain(|class| joined[*class as usize]);
             Phrase {
                 prefix,
                 words,
-                classes: Bits::of(classes),
-                anchors,
+                classes: Part::added(&mut bits, bits_of(&classes)),
+                anchors: anchored.each_ref().map(|anchored| {
+                    let here = classes.iter().flat_map(|class| &anchored[*class as usize]);
+                    Part::added(&mut anchors, here.copied())
+                }),
             }
         };
         let mut phrases: Vec<Phrase> = words
@@ -317,10 +323,13 @@ impl Builder {
         }
         Automaton {
             found_by,
-            classes: joined.len(),
+            classes: commonness.len(),
             phrases,
             ranges,
+            bits,
+            anchors,
             rules: self.rules,
+            steps: self.steps,
             reach: self.reach,
             written: self.written,
         }
@@ -463,14 +472,14 @@ impl Automaton {
         hits.present.resize(self.classes.div_ceil(64), 0);
         let within = |hit: &&Hit| hit.first >= part.start;
         for hit in hits.by_last.hits[inside.clone()].iter().filter(within) {
-            for (word, bits) in &self.phrases[hit.phrase as usize].classes.0 {
+            for (word, bits) in self.phrases[hit.phrase as usize].classes.of(&self.bits) {
                 hits.present[*word as usize] |= bits;
             }
         }
         let hits = &*hits;
         for hit in hits.by_last.hits[inside].iter().filter(within) {
-            for anchor in &self.phrases[hit.phrase as usize].anchors[audience as usize] {
-                if anchor.wants.is_none_or(|class| hits.has(class)) {
+            for anchor in self.phrases[hit.phrase as usize].anchors[audience as usize].of(&self.anchors) {
+                if hits.has(anchor.wants) {
                     self.complete(anchor.rule, *hit, tokens, hits, found, cancelled);
                 }
             }
@@ -535,7 +544,8 @@ impl Automaton {
         cancelled: &mut Vec<Match>,
     ) {
         let rule = &self.rules[at as usize];
-        if rule.steps.len() > 1 && !rule.steps.iter().all(|step| hits.has(step.class)) {
+        let steps = rule.steps.of(&self.steps);
+        if steps.len() > 2 && !steps.iter().all(|step| hits.has(step.class)) {
             return;
         }
         let base = anchor.first.saturating_sub(BEFORE_ANCHOR);
@@ -544,10 +554,11 @@ impl Automaton {
             last: anchor.last,
             covered: span(base, anchor.first, anchor.last),
         };
-        let Some(begun) = self.backwards(&rule.steps[..=rule.anchor], from, base, hits) else {
+        let (before, after) = (&steps[..=usize::from(rule.anchor)], &steps[usize::from(rule.anchor) + 1..]);
+        let Some(begun) = self.backwards(before, from, base, hits) else {
             return;
         };
-        let Some(whole) = self.forwards(&rule.steps[rule.anchor + 1..], begun, base, hits) else {
+        let Some(whole) = self.forwards(after, begun, base, hits) else {
             return;
         };
         let token = |at: u16| &tokens.tokens[usize::from(at)];
@@ -625,7 +636,10 @@ impl Automaton {
     }
 
     fn is_of(&self, phrase: u32, class: u32) -> bool {
-        self.phrases[phrase as usize].classes.has(class)
+        let bits = self.phrases[phrase as usize].classes.of(&self.bits);
+        bits.iter()
+            .take_while(|(word, _)| *word <= class / 64)
+            .any(|(word, bits)| *word == class / 64 && bits >> (class % 64) & 1 == 1)
     }
 }
 

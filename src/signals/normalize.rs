@@ -182,7 +182,7 @@ fn push<'t>(words: &mut Vec<Word<'t>>, raw: &'t str, source: (usize, usize), mar
         ("'ll", "will"),
         ("'d", "would"),
     ];
-    for (ending, full) in ENDINGS {
+    for (ending, full) in ENDINGS.into_iter().filter(|_| word.contains('\'')) {
         if word.len() > ending.len() && word.ends_with(ending) {
             add(front(word, ending.len()));
             add(Cow::Borrowed(full));
