@@ -145,7 +145,10 @@ impl Care {
                     ..done
                 }
             }
-            None => self.done.push(done),
+            None => {
+                super::grow(&mut self.done);
+                self.done.push(done);
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! What the caller has said so far: running evidence of findings and symptoms with the facts that belong to them.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::grow;
 use crate::record::Timestamp;
 use crate::signals::{
     CallerTurn, Combination, ConceptId, FactMention, Facts, Kind, Known as Condition, Lexicon, Mention, NearMiss,
@@ -82,7 +84,8 @@ const MAX_QUOTE_CHARS: usize = 200;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quote {
     pub concept: ConceptId,
-    pub text: Box<str>,
+    /// Quotes of one turn share it.
+    pub text: Arc<str>,
     pub seq: u64,
     pub at: Timestamp,
     /// `seq` of the question that it answers.
@@ -350,6 +353,7 @@ impl Heard {
             .iter()
             .position(|known| known.concept == concept)
             .unwrap_or_else(|| {
+                grow(&mut self.known);
                 self.known.push(Known {
                     concept,
                     status: Status::Uncertain,
@@ -478,11 +482,11 @@ impl Heard {
     }
 
     fn quote(&mut self, mention: &Mention, text: &str, moment: Moment, answer_to: Option<u64>) {
-        if let Some(old) = self.quotes.iter_mut().find(|old| old.concept == mention.concept) {
-            if old.strength + 0.2 >= mention.strength {
+        if let Some(old) = self.quotes.iter().position(|old| old.concept == mention.concept) {
+            if self.quotes[old].strength + 0.2 >= mention.strength {
                 return;
             }
-            *old = new_quote(mention, text, moment, answer_to);
+            self.quotes[old] = self.new_quote(mention, text, moment, answer_to);
             return;
         }
         if self.quotes.len() >= MAX_QUOTES {
@@ -494,7 +498,20 @@ impl Heard {
             }
             self.quotes.remove(weakest);
         }
-        self.quotes.push(new_quote(mention, text, moment, answer_to));
+        let new = self.new_quote(mention, text, moment, answer_to);
+        grow(&mut self.quotes);
+        self.quotes.push(new);
+    }
+
+    fn new_quote(&self, mention: &Mention, text: &str, moment: Moment, answer_to: Option<u64>) -> Quote {
+        Quote {
+            concept: mention.concept,
+            text: shared(&self.quotes, excerpt(text, mention.words)),
+            seq: moment.seq,
+            at: moment.at,
+            answer_to,
+            strength: mention.strength,
+        }
     }
 
     /// The words that raised a finding: its own, else those of what it follows from.
@@ -548,15 +565,10 @@ impl CallerTurn {
     }
 }
 
-fn new_quote(mention: &Mention, text: &str, moment: Moment, answer_to: Option<u64>) -> Quote {
-    Quote {
-        concept: mention.concept,
-        text: excerpt(text, mention.words).into(),
-        seq: moment.seq,
-        at: moment.at,
-        answer_to,
-        strength: mention.strength,
-    }
+/// The text as these quotes hold it, else a new one.
+pub fn shared(quotes: &[Quote], text: &str) -> Arc<str> {
+    let same = quotes.iter().find(|quote| *quote.text == *text);
+    same.map_or_else(|| text.into(), |quote| Arc::clone(&quote.text))
 }
 
 /// At most 200 characters of the turn around the words, cut between words.

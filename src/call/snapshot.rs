@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::heard::{Asked, Heard, Known, Quote};
+use super::heard::{Asked, Heard, Known, Quote, shared};
 use super::{Call, Care, Context, Counts, End, Partial, Recognition, Sequence};
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
 use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
@@ -237,11 +237,7 @@ impl Snapshot {
                 seq: row.seq,
             }),
             topic: concepts(&self.topic),
-            quotes: self
-                .quotes
-                .into_iter()
-                .filter_map(|row| quote_of(row, lexicon))
-                .collect(),
+            quotes: quotes_of(self.quotes, lexicon),
             turns: self.turns,
             words: self.words,
             counts: self.counts,
@@ -335,15 +331,20 @@ fn quote_row(quote: &Quote, lexicon: &Lexicon) -> QuoteRow {
     }
 }
 
-fn quote_of(row: QuoteRow, lexicon: &Lexicon) -> Option<Quote> {
-    Some(Quote {
-        concept: lexicon.with_key(row.key)?,
-        text: row.text.into(),
-        seq: row.seq,
-        at: Timestamp::from_millis(row.at),
-        answer_to: row.answer_to,
-        strength: row.strength,
-    })
+fn quotes_of(rows: Vec<QuoteRow>, lexicon: &Lexicon) -> Vec<Quote> {
+    let mut quotes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(concept) = lexicon.with_key(row.key) else { continue };
+        quotes.push(Quote {
+            concept,
+            text: shared(&quotes, &row.text),
+            seq: row.seq,
+            at: Timestamp::from_millis(row.at),
+            answer_to: row.answer_to,
+            strength: row.strength,
+        });
+    }
+    quotes
 }
 
 fn partial_row(open: &Partial) -> PartialRow {

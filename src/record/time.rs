@@ -1,19 +1,24 @@
 use std::fmt;
+use std::num::NonZero;
 
-/// Event time, in milliseconds since 1970 UTC.
+/// Event time, in milliseconds since 1970 UTC. Never 0, so that a time that may be missing takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Timestamp(i64);
+pub struct Timestamp(NonZero<i64>);
 
 const YEAR_2000: i64 = 946_684_800_000;
 const YEAR_2100: i64 = 4_102_444_800_000;
 
 impl Timestamp {
+    /// 0 is taken for 1: neither can be the time of an event.
     pub const fn from_millis(millis: i64) -> Self {
-        Self(millis)
+        match NonZero::new(millis) {
+            Some(millis) => Self(millis),
+            None => Self(NonZero::new(1).expect("one is not zero")),
+        }
     }
 
     pub const fn millis(self) -> i64 {
-        self.0
+        self.0.get()
     }
 
     /// Reads RFC 3339 with any offset and up to nine decimals; `None` outside the years 2000 to 2100, so that old
@@ -21,11 +26,11 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let at: jiff::Timestamp = text.parse().ok()?;
         let millis = at.as_millisecond();
-        (YEAR_2000..YEAR_2100).contains(&millis).then_some(Self(millis))
+        (YEAR_2000..YEAR_2100).contains(&millis).then(|| Self::from_millis(millis))
     }
 
     pub const fn plus_millis(self, millis: i64) -> Self {
-        Self(self.0.saturating_add(millis))
+        Self::from_millis(self.millis().saturating_add(millis))
     }
 
     pub const fn plus_seconds(self, seconds: u32) -> Self {
@@ -34,15 +39,15 @@ impl Timestamp {
 
     /// Seconds from `earlier` to here; negative where the clock of the source ran backwards.
     pub fn seconds_since(self, earlier: Self) -> f64 {
-        (self.0 - earlier.0) as f64 / 1000.0
+        (self.millis() - earlier.millis()) as f64 / 1000.0
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
+        match jiff::Timestamp::from_millisecond(self.millis()) {
             Ok(at) => write!(f, "{at:.3}"),
-            Err(_) => write!(f, "{}", self.0),
+            Err(_) => write!(f, "{}", self.millis()),
         }
     }
 }

@@ -361,6 +361,8 @@ struct Hit {
     first: u16,
     last: u16,
     phrase: u32,
+    /// Its classes, at hand for the many looks at them.
+    classes: Part,
 }
 
 /// Hits of one text, to be found by their first token and by their last.
@@ -472,7 +474,7 @@ impl Automaton {
         hits.present.resize(self.classes.div_ceil(64), 0);
         let within = |hit: &&Hit| hit.first >= part.start;
         for hit in hits.by_last.hits[inside.clone()].iter().filter(within) {
-            for (word, bits) in self.phrases[hit.phrase as usize].classes.of(&self.bits) {
+            for (word, bits) in hit.classes.of(&self.bits) {
                 hits.present[*word as usize] |= bits;
             }
         }
@@ -519,6 +521,7 @@ impl Automaton {
                     first: (last + 1) as u16 - phrase.words,
                     last: last as u16,
                     phrase: hit.value(),
+                    classes: phrase.classes,
                 });
             }
         }
@@ -527,8 +530,12 @@ impl Automaton {
             let thousandths = (f64::from(number) * 1000.0).round() as i64;
             for (low, high, phrase) in &self.ranges {
                 if (*low..=*high).contains(&thousandths) {
-                    let (first, last) = (at as u16, at as u16);
-                    found.push(Hit { first, last, phrase: *phrase });
+                    found.push(Hit {
+                        first: at as u16,
+                        last: at as u16,
+                        phrase: *phrase,
+                        classes: self.phrases[*phrase as usize].classes,
+                    });
                 }
             }
         }
@@ -589,7 +596,7 @@ impl Automaton {
         hits.by_last
             .within(least, most)
             .iter()
-            .filter(|hit| self.is_of(hit.phrase, before.class))
+            .filter(|hit| self.is_of(hit, before.class))
             .filter_map(|hit| {
                 let covered = from.covered | span(base, hit.first, hit.last);
                 self.backwards(
@@ -618,7 +625,7 @@ impl Automaton {
         hits.by_first
             .within(least, most)
             .iter()
-            .filter(|hit| self.is_of(hit.phrase, step.class))
+            .filter(|hit| self.is_of(hit, step.class))
             .filter_map(|hit| {
                 let covered = from.covered | span(base, hit.first, hit.last);
                 self.forwards(
@@ -635,8 +642,8 @@ impl Automaton {
             .min_by_key(|reached| reached.last)
     }
 
-    fn is_of(&self, phrase: u32, class: u32) -> bool {
-        let bits = self.phrases[phrase as usize].classes.of(&self.bits);
+    fn is_of(&self, hit: &Hit, class: u32) -> bool {
+        let bits = hit.classes.of(&self.bits);
         bits.iter()
             .take_while(|(word, _)| *word <= class / 64)
             .any(|(word, bits)| *word == class / 64 && bits >> (class % 64) & 1 == 1)

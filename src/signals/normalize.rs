@@ -68,18 +68,21 @@ enum Mark {
 fn split(text: &str) -> Vec<Word<'_>> {
     let mut words = Vec::with_capacity(text.len() / 4);
     let mut mark = Mark::None;
-    let mut chars = text.char_indices().peekable();
-    while let Some((start, first)) = chars.next() {
+    let mut at = 0;
+    while let Some(first) = text[at..].chars().next() {
+        let start = at;
+        at += first.len_utf8();
         if !first.is_alphanumeric() {
             let seen = match first {
+                ' ' => continue,
                 '?' => Mark::Question,
-                '.' if text[start + 1..].starts_with('.') || ends_a_title(&words) => Mark::None,
+                '.' if text[at..].starts_with('.') || ends_a_title(&words) => Mark::None,
                 // Three dots are a pause for breath, not an end.
                 '.' if text[..start].ends_with('.') => Mark::Comma,
                 '.' | '!' | ';' | ':' | '\n' => Mark::Sentence,
                 ',' | '–' | '—' | '(' | ')' | '…' => Mark::Comma,
                 '/' if between_digits(text, start) => {
-                    push(&mut words, "over", (start, start + 1), &mut mark);
+                    push(&mut words, "over", (start, at), &mut mark);
                     continue;
                 }
                 _ => continue,
@@ -87,22 +90,8 @@ fn split(text: &str) -> Vec<Word<'_>> {
             mark = mark.max(seen);
             continue;
         }
-        let digits = first.is_ascii_digit();
-        let mut end = start + first.len_utf8();
-        while let Some(&(at, next)) = chars.peek() {
-            let inside = if digits {
-                next.is_ascii_digit() || (next == '.' && text[at + 1..].starts_with(|c: char| c.is_ascii_digit()))
-            } else {
-                next.is_alphabetic()
-                    || (is_apostrophe(next) && text[at + next.len_utf8()..].starts_with(char::is_alphabetic))
-            };
-            if !inside {
-                break;
-            }
-            end = at + next.len_utf8();
-            chars.next();
-        }
-        push(&mut words, &text[start..end], (start, end), &mut mark);
+        at = if first.is_ascii_digit() { end_of_number(text, at) } else { end_of_word(text, at) };
+        push(&mut words, &text[start..at], (start, at), &mut mark);
     }
     if mark == Mark::Question
         && let Some(last) = words.last_mut()
@@ -117,6 +106,28 @@ fn split(text: &str) -> Vec<Word<'_>> {
         });
     }
     words
+}
+
+fn end_of_number(text: &str, mut at: usize) -> usize {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    while digit(at) || (bytes.get(at) == Some(&b'.') && digit(at + 1)) {
+        at += 1;
+    }
+    at
+}
+
+fn end_of_word(text: &str, mut at: usize) -> usize {
+    loop {
+        let rest = &text[at..];
+        at += rest.bytes().take_while(u8::is_ascii_lowercase).count();
+        let mut next = text[at..].chars();
+        match next.next() {
+            Some(c) if c.is_alphabetic() => at += c.len_utf8(),
+            Some(c) if is_apostrophe(c) && next.next().is_some_and(char::is_alphabetic) => at += c.len_utf8(),
+            _ => return at,
+        }
+    }
 }
 
 /// "Dr." and its kin end no sentence.
@@ -414,6 +425,7 @@ fn runs_on(word: &str) -> bool {
 fn lay_out(words: Vec<Word<'_>>) -> Tokens {
     let mut laid = Tokens {
         text: String::with_capacity(words.len() * 6),
+        tokens: Vec::with_capacity(words.len()),
         ..Tokens::default()
     };
     laid.text.push(' ');
