@@ -29,7 +29,6 @@ pub struct Known {
     /// Named by the agent first and affirmed, rather than volunteered.
     pub asked: bool,
     pub first_seq: u64,
-    pub first_at: Timestamp,
 }
 
 impl Known {
@@ -364,7 +363,6 @@ impl Heard {
                     chief: false,
                     asked: false,
                     first_seq: u64::MAX,
-                    first_at: Timestamp::from_millis(i64::MAX),
                 });
                 self.known.len() - 1
             });
@@ -384,7 +382,6 @@ impl Heard {
         let known = self.entry(mention.concept);
         if known.first_seq == u64::MAX {
             known.first_seq = moment.seq;
-            known.first_at = moment.at;
             known.asked = *answered;
         }
         let was_present = known.said >= PRESENT;
@@ -464,7 +461,6 @@ impl Heard {
             known.kind = None;
             known.chief |= turns <= CHIEF_TURNS;
             known.first_seq = known.first_seq.min(moment.seq);
-            known.first_at = known.first_at.min(moment.at);
             self.last_new = Some((moment.seq, moment.at, turns));
             let told = changes
                 .iter()

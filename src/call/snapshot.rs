@@ -6,6 +6,8 @@
 //! Concepts stand as keys made of their ids, so that a snapshot outlives a new version of the lexicon: a concept that
 //! the lexicon no longer has is dropped. Readers know their own format and refuse a newer one.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::heard::{Asked, Heard, Known, Quote, shared};
@@ -13,8 +15,8 @@ use super::{Call, Care, Context, Counts, End, Partial, Recognition, Sequence};
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
 use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
 
-/// The format that is written.
-pub const FORMAT: u8 = 1;
+/// The format that is written. Format 1 held every quote's words anew; no release wrote it.
+pub const FORMAT: u8 = 2;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
@@ -67,7 +69,6 @@ struct KnownRow {
     chief: bool,
     asked: bool,
     first_seq: u64,
-    first_at: i64,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -83,7 +84,8 @@ struct AskedRow {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct QuoteRow {
     key: u32,
-    text: String,
+    /// `None` where they are those of the quote before.
+    text: Option<String>,
     seq: u64,
     at: i64,
     answer_to: Option<u64>,
@@ -207,7 +209,7 @@ impl Snapshot {
                 seq: asked.seq,
             }),
             topic: keys(&heard.topic),
-            quotes: heard.quotes.iter().map(|quote| quote_row(quote, lexicon)).collect(),
+            quotes: quote_rows(&heard.quotes, lexicon),
             turns: heard.turns,
             words: heard.words,
             counts: heard.counts,
@@ -301,7 +303,6 @@ fn known_row(known: &Known, lexicon: &Lexicon) -> KnownRow {
         chief: known.chief,
         asked: known.asked,
         first_seq: known.first_seq,
-        first_at: known.first_at.millis(),
     }
 }
 
@@ -316,28 +317,33 @@ fn known_of(row: &KnownRow, lexicon: &Lexicon) -> Option<Known> {
         chief: row.chief,
         asked: row.asked,
         first_seq: row.first_seq,
-        first_at: Timestamp::from_millis(row.first_at),
     })
 }
 
-fn quote_row(quote: &Quote, lexicon: &Lexicon) -> QuoteRow {
-    QuoteRow {
+fn quote_rows(quotes: &[Quote], lexicon: &Lexicon) -> Vec<QuoteRow> {
+    let mut before: Option<Arc<str>> = None;
+    let row = |quote: &Quote| QuoteRow {
         key: lexicon.key(quote.concept),
-        text: quote.text.to_string(),
+        text: (before.replace(Arc::clone(&quote.text)).as_ref() != Some(&quote.text)).then(|| quote.text.to_string()),
         seq: quote.seq,
         at: quote.at.millis(),
         answer_to: quote.answer_to,
         strength: quote.strength,
-    }
+    };
+    quotes.iter().map(row).collect()
 }
 
 fn quotes_of(rows: Vec<QuoteRow>, lexicon: &Lexicon) -> Vec<Quote> {
     let mut quotes = Vec::with_capacity(rows.len());
+    let mut text: Arc<str> = "".into();
     for row in rows {
+        if let Some(own) = row.text {
+            text = shared(&quotes, &own);
+        }
         let Some(concept) = lexicon.with_key(row.key) else { continue };
         quotes.push(Quote {
             concept,
-            text: shared(&quotes, &row.text),
+            text: Arc::clone(&text),
             seq: row.seq,
             at: Timestamp::from_millis(row.at),
             answer_to: row.answer_to,

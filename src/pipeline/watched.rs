@@ -54,7 +54,7 @@ impl Watched {
                 })
             }
             found if found > FORMAT => Err(SnapshotError::Newer { found }),
-            found => Err(SnapshotError::Damaged(format!("format {found} was never written"))),
+            found => Err(SnapshotError::Damaged(format!("no release wrote format {found}"))),
         }
     }
 }
