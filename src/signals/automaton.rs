@@ -72,6 +72,8 @@ impl Match {
 struct Step {
     gap: Gap,
     class: u32,
+    /// The phrases of its class by their numbers modulo 64, as bits: what is not among them need not be looked up.
+    sieve: u64,
 }
 
 #[derive(Debug)]
@@ -206,6 +208,7 @@ impl Builder {
                     let steps = sequence.0.into_iter().map(|(gap, class)| Step {
                         gap,
                         class: self.class(class),
+                        sieve: 0,
                     });
                     let steps: Vec<Step> = steps.collect();
                     self.rules.push(Rule {
@@ -294,6 +297,11 @@ impl Builder {
                 anchored[*audience as usize][steps[rarest_first[0]].class as usize].push(Anchor { rule: at as u32, wants });
             }
         }
+        let mut sieves = vec![0u64; commonness.len()];
+        for (phrase, classes) in words.values().map(|(_, classes)| classes).chain(numbers.values()).enumerate() {
+            classes.iter().for_each(|class| sieves[*class as usize] |= 1 << (phrase % 64));
+        }
+        self.steps.iter_mut().for_each(|step| step.sieve = sieves[step.class as usize]);
         let found_by = (!words.is_empty()).then(|| {
             DoubleArrayAhoCorasickBuilder::new()
                 .build_with_values(words.keys().zip(0u32..))
@@ -596,7 +604,7 @@ impl Automaton {
         hits.by_last
             .within(least, most)
             .iter()
-            .filter(|hit| self.is_of(hit, before.class))
+            .filter(|hit| self.is_of(hit, before))
             .filter_map(|hit| {
                 let covered = from.covered | span(base, hit.first, hit.last);
                 self.backwards(
@@ -625,7 +633,7 @@ impl Automaton {
         hits.by_first
             .within(least, most)
             .iter()
-            .filter(|hit| self.is_of(hit, step.class))
+            .filter(|hit| self.is_of(hit, step))
             .filter_map(|hit| {
                 let covered = from.covered | span(base, hit.first, hit.last);
                 self.forwards(
@@ -642,7 +650,11 @@ impl Automaton {
             .min_by_key(|reached| reached.last)
     }
 
-    fn is_of(&self, hit: &Hit, class: u32) -> bool {
+    fn is_of(&self, hit: &Hit, step: &Step) -> bool {
+        if step.sieve >> (hit.phrase % 64) & 1 == 0 {
+            return false;
+        }
+        let class = step.class;
         let bits = hit.classes.of(&self.bits);
         bits.iter()
             .take_while(|(word, _)| *word <= class / 64)
