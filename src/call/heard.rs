@@ -570,32 +570,28 @@ pub fn shared(quotes: &[Quote], text: &str) -> Arc<str> {
 /// At most 200 characters of the turn around the words, cut between words.
 fn excerpt(text: &str, (from, to): (u32, u32)) -> &str {
     let text = text.trim();
-    if text.chars().count() <= MAX_QUOTE_CHARS {
+    if text.chars().nth(MAX_QUOTE_CHARS).is_none() {
         return text;
     }
-    let floor = |mut at: usize| {
-        at = at.min(text.len());
-        while !text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    };
-    let middle = floor((from as usize).midpoint(to.min(text.len() as u32) as usize));
-    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-    let center = starts.partition_point(|at| *at < middle);
-    let low = center
-        .saturating_sub(MAX_QUOTE_CHARS / 2)
-        .min(starts.len() - 1 - MAX_QUOTE_CHARS);
-    let window = &text[starts[low]..starts[low + MAX_QUOTE_CHARS]];
+    let mut middle = (from as usize).midpoint(to as usize).min(text.len());
+    while !text.is_char_boundary(middle) {
+        middle -= 1;
+    }
+    let place = |(at, _): (usize, char)| at;
+    let mut low = text[..middle].char_indices().rev().nth(MAX_QUOTE_CHARS / 2 - 1).map_or(0, place);
+    let high = text[low..].char_indices().nth(MAX_QUOTE_CHARS).map(|next| low + place(next));
+    if high.is_none() {
+        low = text.char_indices().rev().nth(MAX_QUOTE_CHARS - 1).map_or(0, place);
+    }
+    let window = &text[low..high.unwrap_or(text.len())];
     let begin = if low == 0 {
         0
     } else {
         window.find(' ').map_or(0, |at| at + 1)
     };
-    let end = if low + MAX_QUOTE_CHARS == starts.len() - 1 {
-        window.len()
-    } else {
-        window.rfind(' ').unwrap_or(window.len())
+    let end = match high {
+        Some(_) => window.rfind(' ').unwrap_or(window.len()),
+        None => window.len(),
     };
     &window[begin..end.max(begin)]
 }

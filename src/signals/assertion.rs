@@ -233,20 +233,24 @@ impl<'t> Scope<'t> {
     }
 
     fn in_list_of_denials(&self, cue: usize, first: usize) -> bool {
-        let opens = self.any(Cue::ListDenial, |words| {
-            usize::from(words.last) == cue || (usize::from(words.first) >= cue && usize::from(words.last) < first)
+        let opens = self.any_between(Cue::ListDenial, cue, first, |words| {
+            usize::from(words.last) == cue || usize::from(words.first) >= cue
         });
         opens && (cue + 1..=first).any(|at| self.tokens.tokens[at].after_comma || self.tokens.word(at) == "or")
     }
 
     fn broken_between(&self, cue: usize, first: usize) -> bool {
-        self.any(Cue::BreaksNegation, |words| {
-            usize::from(words.first) > cue && usize::from(words.last) < first
-        })
+        self.any_between(Cue::BreaksNegation, cue, first, |words| usize::from(words.first) > cue)
     }
 
-    fn any(&self, cue: Cue, which: impl Fn(&Match) -> bool) -> bool {
-        self.anywhere & cue.bit() != 0 && self.placed.iter().any(|placed| placed.cue == cue && which(placed.words))
+    /// Whether such a cue ends at these tokens, the last excluded.
+    fn any_between(&self, cue: Cue, from: usize, to: usize, which: impl Fn(&Match) -> bool) -> bool {
+        if self.anywhere & cue.bit() == 0 {
+            return false;
+        }
+        let begin = self.placed.partition_point(|placed| usize::from(placed.words.last) < from);
+        let here = self.placed[begin..].iter().take_while(|placed| usize::from(placed.words.last) < to);
+        here.into_iter().any(|placed| placed.cue == cue && which(placed.words))
     }
 
     fn softened(&self, found: &Match, clause: u16) -> Assertion {

@@ -224,7 +224,8 @@ impl Builder {
         Ok(())
     }
 
-    fn class(&mut self, class: Class) -> u32 {
+    fn class(&mut self, mut class: Class) -> u32 {
+        class.prune();
         let next = self.classes.len() as u32;
         *self.classes.entry(class).or_insert(next)
     }

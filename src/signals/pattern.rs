@@ -149,6 +149,18 @@ impl Class {
         (self.phrases.len() == 1 && self.ranges.is_empty()).then(|| self.phrases.first().map(String::as_str))?
     }
 
+    /// Takes out what another of its phrases finds as well: beside `pain*`, `painful` says nothing new.
+    pub fn prune(&mut self) {
+        let stems: Vec<String> = self.phrases.iter().filter_map(|phrase| Some(phrase.strip_suffix('*')?.to_owned())).collect();
+        self.phrases.retain(|phrase| {
+            let text = phrase.strip_suffix('*').unwrap_or(phrase);
+            let is_found = |stem: &String| {
+                (text.len() > stem.len() || !phrase.ends_with('*')) && text.strip_prefix(stem.as_str()).is_some_and(|rest| !rest.contains(' '))
+            };
+            !stems.iter().any(is_found)
+        });
+    }
+
     fn is_empty(&self) -> bool {
         self.phrases.is_empty() && self.ranges.is_empty()
     }
