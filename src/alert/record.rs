@@ -254,7 +254,7 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
                 quote: text,
                 seq: quote.seq,
                 call_seconds: tenths(ground.call.context.seconds_at(quote.at)),
-                answer_to: quote.answer_to,
+                answer_to: quote.answer_to(),
             });
         }
     }

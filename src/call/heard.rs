@@ -1,6 +1,7 @@
 //! What the caller has said so far: running evidence of findings and symptoms with the facts that belong to them.
 
 use std::cell::RefCell;
+use std::num::NonZero;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -87,9 +88,16 @@ pub struct Quote {
     pub text: Arc<str>,
     pub seq: u64,
     pub at: Timestamp,
-    /// `seq` of the question that it answers.
-    pub answer_to: Option<u64>,
     pub strength: f32,
+    /// How many numbers before it the question stands that it answers.
+    pub asked_before: Option<NonZero<u32>>,
+}
+
+impl Quote {
+    /// `seq` of the question that it answers.
+    pub fn answer_to(&self) -> Option<u64> {
+        self.seq.checked_sub(u64::from(self.asked_before?.get()))
+    }
 }
 
 /// Something that an event settled or took back.
@@ -180,8 +188,12 @@ impl Heard {
                 changes.push(change);
             }
             if mention.mention.status == Status::Present && mention.mention.strength >= PRESENT {
-                let answer_to = asked.as_ref().map(|asked| asked.seq).filter(|_| mention.answered);
-                self.quote(&mention.mention, text, moment, answer_to);
+                let asked_before = asked
+                    .as_ref()
+                    .filter(|_| mention.answered)
+                    .and_then(|asked| moment.seq.checked_sub(asked.seq)?.try_into().ok())
+                    .and_then(NonZero::new);
+                self.quote(&mention.mention, text, moment, asked_before);
             }
         }
         self.follow(lexicon, moment, &mut changes);
@@ -477,12 +489,12 @@ impl Heard {
         }
     }
 
-    fn quote(&mut self, mention: &Mention, text: &str, moment: Moment, answer_to: Option<u64>) {
+    fn quote(&mut self, mention: &Mention, text: &str, moment: Moment, asked_before: Option<NonZero<u32>>) {
         if let Some(old) = self.quotes.iter().position(|old| old.concept == mention.concept) {
             if self.quotes[old].strength + 0.2 >= mention.strength {
                 return;
             }
-            self.quotes[old] = self.new_quote(mention, text, moment, answer_to);
+            self.quotes[old] = self.new_quote(mention, text, moment, asked_before);
             return;
         }
         if self.quotes.len() >= MAX_QUOTES {
@@ -494,18 +506,18 @@ impl Heard {
             }
             self.quotes.remove(weakest);
         }
-        let new = self.new_quote(mention, text, moment, answer_to);
+        let new = self.new_quote(mention, text, moment, asked_before);
         grow(&mut self.quotes);
         self.quotes.push(new);
     }
 
-    fn new_quote(&self, mention: &Mention, text: &str, moment: Moment, answer_to: Option<u64>) -> Quote {
+    fn new_quote(&self, mention: &Mention, text: &str, moment: Moment, asked_before: Option<NonZero<u32>>) -> Quote {
         Quote {
             concept: mention.concept,
             text: shared(&self.quotes, excerpt(text, mention.words)),
             seq: moment.seq,
             at: moment.at,
-            answer_to,
+            asked_before,
             strength: mention.strength,
         }
     }

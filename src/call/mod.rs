@@ -156,7 +156,7 @@ impl Default for Bounds {
 /// Makes room for one more and hardly more than that: open calls are many and their lists short.
 fn grow<T>(list: &mut Vec<T>) {
     if list.len() == list.capacity() {
-        list.reserve_exact(2);
+        list.reserve_exact(1);
     }
 }
 

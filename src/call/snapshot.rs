@@ -6,6 +6,7 @@
 //! Concepts stand as keys made of their ids, so that a snapshot outlives a new version of the lexicon: a concept that
 //! the lexicon no longer has is dropped. Readers know their own format and refuse a newer one.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -88,7 +89,7 @@ struct QuoteRow {
     text: Option<String>,
     seq: u64,
     at: i64,
-    answer_to: Option<u64>,
+    asked_before: Option<NonZero<u32>>,
     strength: f32,
 }
 
@@ -327,7 +328,7 @@ fn quote_rows(quotes: &[Quote], lexicon: &Lexicon) -> Vec<QuoteRow> {
         text: (before.replace(Arc::clone(&quote.text)).as_ref() != Some(&quote.text)).then(|| quote.text.to_string()),
         seq: quote.seq,
         at: quote.at.millis(),
-        answer_to: quote.answer_to,
+        asked_before: quote.asked_before,
         strength: quote.strength,
     };
     quotes.iter().map(row).collect()
@@ -346,7 +347,7 @@ fn quotes_of(rows: Vec<QuoteRow>, lexicon: &Lexicon) -> Vec<Quote> {
             text: Arc::clone(&text),
             seq: row.seq,
             at: Timestamp::from_millis(row.at),
-            answer_to: row.answer_to,
+            asked_before: row.asked_before,
             strength: row.strength,
         });
     }
