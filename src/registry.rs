@@ -16,7 +16,7 @@ use crate::alert::{Policy, Settings};
 use crate::pipeline::{Outcome, Pipeline, Watched};
 use crate::record::{CallId, Limits, decode};
 use crate::risk::Model;
-use crate::signals::{Lexicon, Source, hex};
+use crate::signals::{Lexicon, Source, Wording, hex};
 
 /// The name under which the judgement of under-escalation is kept.
 pub const NAME: &str = "under-escalation";
@@ -33,6 +33,8 @@ pub enum RegistryError {
     Checksum { file: String },
     #[error("{file}: {error}")]
     Json { file: String, error: serde_json::Error },
+    #[error("ngram.bin is not of the format that this program reads: train the model again")]
+    Wording,
     #[error("the lexicon of the model: {0}")]
     Lexicon(#[from] crate::signals::LexiconError),
     #[error(transparent)]
@@ -95,13 +97,17 @@ const TOLERANCE: f64 = 1e-6;
 pub struct Version {
     pub model: Model,
     pub lexicon: Arc<Lexicon>,
+    pub wording: Arc<Wording>,
     pub manifest: Manifest,
     /// SHA-256 of `model.json`.
     pub sha256: String,
 }
 
 /// Files that a version must have to be used.
-const NEEDED: [&str; 3] = ["model.json", "lexicon.json", "golden.jsonl"];
+const NEEDED: [&str; 4] = ["model.json", "lexicon.json", WORDING, "golden.jsonl"];
+
+/// The file with the weights of words and pairs of words.
+pub const WORDING: &str = "ngram.bin";
 
 impl Version {
     /// Reads and verifies a version from any place that can give its files.
@@ -123,9 +129,11 @@ impl Version {
         let lexicon = Arc::new(Lexicon::compile(&source)?);
         let model: Model = json("model.json", &files["model.json"])?;
         model.check(&lexicon.sha256)?;
+        let wording = Wording::from_bytes(&files[WORDING]).ok_or(RegistryError::Wording)?;
         let version = Self {
             model,
             lexicon,
+            wording: Arc::new(wording),
             manifest,
             sha256: hex(&Sha256::digest(&files["model.json"])),
         };
@@ -155,6 +163,7 @@ impl Version {
         let policy = Policy::new(settings, self.model.thresholds)?;
         Ok(Pipeline::new(
             self.lexicon.clone(),
+            self.wording.clone(),
             self.model.clone(),
             self.sha256.clone(),
             policy,

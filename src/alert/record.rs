@@ -259,8 +259,21 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
         }
     }
     all.truncate(MAX_SAID);
+    // Nothing has a name: then the turn whose wording raised it.
+    if let Some(turn) = heard.loudest.turn.as_ref().filter(|_| all.is_empty()) {
+        all.push(Said {
+            finding: UNNAMED.to_owned(),
+            quote: (ground.quotes == Quotes::Full).then(|| turn.text.to_string()),
+            seq: turn.seq,
+            call_seconds: tenths(ground.call.context.seconds_at(turn.at)),
+            answer_to: None,
+        });
+    }
     all
 }
+
+/// Stands for a finding where the wording of a turn raised the alert and no finding names it.
+const UNNAMED: &str = "wording";
 
 /// What the agent did instead, latest first, and that nobody was brought in.
 fn not_done(ground: &Ground<'_>, since: u64, state: State) -> Vec<NotDone> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::grow;
+use super::{Loudest, grow};
 use crate::record::Timestamp;
 use crate::signals::{
     CallerTurn, Combination, ConceptId, FactMention, Facts, Kind, Known as Condition, Lexicon, Mention, NearMiss,
@@ -139,8 +139,9 @@ pub struct Heard {
     pub words: u32,
     pub counts: Counts,
     pub age: Option<u8>,
-    /// Event and time at which a finding was last newly present.
+    /// Event, time and turn at which a finding was last newly present, or a wording newly the loudest.
     pub last_new: Option<(u64, Timestamp, u16)>,
+    pub loudest: Loudest,
 }
 
 /// Mentions that raised nothing, by what they were instead.
@@ -197,6 +198,11 @@ impl Heard {
             }
         }
         self.follow(lexicon, moment, &mut changes);
+        let quotes = &self.quotes;
+        let words = || shared(quotes, excerpt(text, (0, 0)));
+        if self.loudest.hear(turn.wording, moment, words) {
+            self.last_new = Some((moment.seq, moment.at, self.turns));
+        }
         changes
     }
 

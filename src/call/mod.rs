@@ -7,11 +7,13 @@
 
 mod care;
 mod heard;
+mod loudest;
 mod sequence;
 mod snapshot;
 
 pub use care::{Care, Deed, Done};
 pub use heard::{Change, Counts, Heard, Known, Moment, PRESENT, Quote};
+pub use loudest::Loudest;
 pub use sequence::{Place, Sequence, mix};
 pub use snapshot::{FORMAT, Snapshot, SnapshotError};
 

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::heard::{Asked, Heard, Known, Quote, shared};
-use super::{Call, Care, Context, Counts, End, Partial, Recognition, Sequence};
+use super::loudest::LoudTurn;
+use super::{Call, Care, Context, Counts, End, Loudest, Partial, Recognition, Sequence};
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
 use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
 
@@ -52,6 +53,8 @@ pub struct Snapshot {
     counts: Counts,
     age: Option<u8>,
     last_new: Option<(u64, i64, u16)>,
+    /// Evidence of the two loudest turns, and the loudest where it is to be quoted: words, `seq`, time.
+    loudest: (f32, f32, Option<(String, u64, i64)>),
     care: Care,
     partials: Vec<PartialRow>,
 }
@@ -216,6 +219,7 @@ impl Snapshot {
             counts: heard.counts,
             age: heard.age,
             last_new: heard.last_new.map(|(seq, at, turn)| (seq, at.millis(), turn)),
+            loudest: loudest_row(&heard.loudest),
             care: care.clone(),
             partials: call.partials.iter().map(partial_row).collect(),
         }
@@ -226,7 +230,7 @@ impl Snapshot {
         let time = Timestamp::from_millis;
         let concepts = |keys: &[u32]| keys.iter().filter_map(|key| lexicon.with_key(*key)).collect();
         let (confidence_sum, confidences, agent_turns, clinician_turns, lost_events, cut_texts) = self.recognition;
-        let heard = Heard {
+        let mut heard = Heard {
             known: self.known.iter().filter_map(|row| known_of(row, lexicon)).collect(),
             facts: fact_bits(lexicon, &self.facts),
             asked: self.asked.map(|row| Asked {
@@ -246,7 +250,9 @@ impl Snapshot {
             counts: self.counts,
             age: self.age,
             last_new: self.last_new.map(|(seq, at, turn)| (seq, time(at), turn)),
+            loudest: Loudest::default(),
         };
+        heard.loudest = loudest_of(self.loudest, &heard.quotes);
         let mut call = Call {
             id,
             context: Context {
@@ -352,6 +358,23 @@ fn quotes_of(rows: Vec<QuoteRow>, lexicon: &Lexicon) -> Vec<Quote> {
         });
     }
     quotes
+}
+
+fn loudest_row(loudest: &Loudest) -> (f32, f32, Option<(String, u64, i64)>) {
+    let turn = loudest.turn.as_ref();
+    let row = turn.map(|turn| (turn.text.to_string(), turn.seq, turn.at.millis()));
+    (loudest.first, loudest.second, row)
+}
+
+fn loudest_of((first, second, row): (f32, f32, Option<(String, u64, i64)>), quotes: &[Quote]) -> Loudest {
+    let turn = row.map(|(text, seq, at)| {
+        Box::new(LoudTurn {
+            text: shared(quotes, &text),
+            seq,
+            at: Timestamp::from_millis(at),
+        })
+    });
+    Loudest { first, second, turn }
 }
 
 fn partial_row(open: &Partial) -> PartialRow {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::evaluation::{Label, LabelledCall};
+use crate::evaluation::{Label, LabelledCall, Phrase};
 use crate::record::{Event, Limits, decode};
 use crate::registry::DataSource;
 
@@ -25,14 +25,7 @@ pub fn read_calls(path: &Path) -> Result<(Vec<Vec<Event>>, DataSource)> {
         }
         calls[at].push(decoded.event);
     }
-    let source = DataSource {
-        name: path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default(),
-        calls: calls.len(),
-        sha256: crate::signals::hex(&Sha256::digest(&bytes)),
-    };
+    let source = source_of(path, calls.len(), &bytes);
     Ok((calls, source))
 }
 
@@ -76,6 +69,28 @@ pub fn read_labelled(path: &Path) -> Result<(Vec<LabelledCall>, DataSource)> {
         bail!("no call of {} has a label in {}", path.display(), labels_path.display());
     }
     Ok((labelled, source))
+}
+
+/// Single turns of one file.
+pub fn read_phrases(path: &Path) -> Result<(Vec<Phrase>, DataSource)> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read turns from {}", path.display()))?;
+    let mut phrases = Vec::new();
+    for (number, line) in lines(&bytes) {
+        phrases.push(serde_json::from_slice(line).with_context(|| format!("{} line {number}", path.display()))?);
+    }
+    let source = source_of(path, phrases.len(), &bytes);
+    Ok((phrases, source))
+}
+
+fn source_of(path: &Path, calls: usize, bytes: &[u8]) -> DataSource {
+    DataSource {
+        name: path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        calls,
+        sha256: crate::signals::hex(&Sha256::digest(bytes)),
+    }
 }
 
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {

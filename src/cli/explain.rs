@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Common, Failure, data};
 use crate::alert::Settings;
 use crate::pipeline::outcomes_of;
+use crate::record::{Body, Speaker};
 use crate::risk::explain;
 use crate::signals::{Lexicon, Reader, Source};
 
@@ -38,11 +39,15 @@ const SHOWN: usize = 12;
 
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     if !args.say.is_empty() {
-        let lexicon = match &args.lexicon {
-            Some(folder) => Arc::new(Lexicon::compile(&Source::read(folder)?)?),
-            None => common.version(args.version.as_deref())?.lexicon,
+        let version = common.version(args.version.as_deref());
+        let (lexicon, wording) = match (&args.lexicon, version) {
+            (Some(folder), version) => (
+                Arc::new(Lexicon::compile(&Source::read(folder)?)?),
+                version.map(|version| version.wording).unwrap_or_default(),
+            ),
+            (None, version) => version.map(|version| (version.lexicon, version.wording))?,
         };
-        let reader = Reader::new(lexicon);
+        let reader = Reader::new(lexicon, wording);
         for text in &args.say {
             println!("{text}");
             for m in reader.matched(text) {
@@ -52,6 +57,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
                     m.concept, m.strength, m.words, m.pattern
                 );
             }
+            println!("  by wording: {}", loudest(&reader, text));
         }
         return Ok(());
     }
@@ -83,5 +89,21 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             }
         }
     }
+    let turns = events.iter().filter_map(|event| match &event.body {
+        Body::Utterance(said) if said.speaker == Speaker::Caller => Some(&*said.text),
+        Body::Answer(answer) => Some(&*answer.answer),
+        _ => None,
+    });
+    let reader = pipeline.reader();
+    if let Some(text) = turns.max_by(|a, b| reader.caller(a).wording.total_cmp(&reader.caller(b).wording)) {
+        println!("loudest turn by wording: {}", loudest(reader, text));
+    }
     Ok(())
+}
+
+/// The evidence of a turn's wording and the terms that made it.
+fn loudest(reader: &Reader, text: &str) -> String {
+    let terms = reader.loudest(text);
+    let shown = terms.iter().take(SHOWN).map(|(term, weight)| format!("{weight:+.1} {term:?}"));
+    format!("{:+.2}: {}", reader.caller(text).wording, shown.collect::<Vec<_>>().join(", "))
 }

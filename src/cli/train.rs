@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::{Common, Failure, data};
-use crate::evaluation::{LabelledCall, Recipe, Trained, is_unread, table, train};
-use crate::registry::{DataSource, GoldenRow, Manifest, NAME, Registry, replay};
+use crate::evaluation::{Corpus, Phrase, Recipe, Trained, is_unread, table, train};
+use crate::registry::{DataSource, GoldenRow, Manifest, NAME, Registry, WORDING, replay};
 use crate::signals::{Lexicon, Source};
 
 /// Train a new version of the model on labelled calls.
@@ -25,6 +25,9 @@ pub struct Args {
     /// Files of calls with labels beside them.
     #[arg(required = true)]
     calls: Vec<PathBuf>,
+    /// Files of single turns that state a finding or sound like one, with their kind.
+    #[arg(long, value_name = "FILE")]
+    phrases: Vec<PathBuf>,
     /// Number of the new version, as in 0002.
     #[arg(long)]
     version: String,
@@ -52,29 +55,31 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     bar.enable_steady_tick(std::time::Duration::from_millis(120));
     let source = Source::read(&args.lexicon)?.frozen();
     let lexicon = Arc::new(Lexicon::compile(&source)?);
-    let mut calls: Vec<LabelledCall> = Vec::new();
+    let mut corpora: Vec<Corpus> = Vec::new();
     let mut sources: Vec<DataSource> = Vec::new();
-    let mut made_up = Vec::new();
     for path in &args.calls {
-        let (mut read, source) = data::read_labelled(path)?;
+        let (mut calls, source) = data::read_labelled(path)?;
         if args.keep_third.contains(path) {
-            read.retain(|call| !is_unread(call.label.case()));
+            calls.retain(|call| !is_unread(call.label.case()));
         }
-        let from = calls.len();
-        calls.extend(read);
-        if args.made_up_endings.contains(path) {
-            made_up.extend(calls[from..].iter().map(|call| call.label.call_id.clone()));
-        }
+        corpora.push(Corpus {
+            calls,
+            made_up_endings: args.made_up_endings.contains(path),
+        });
         sources.push(source);
     }
-    let made_up: std::collections::HashSet<String> = made_up.into_iter().collect();
+    let mut phrases: Vec<Vec<Phrase>> = Vec::new();
+    for path in &args.phrases {
+        let (read, source) = data::read_phrases(path)?;
+        phrases.push(read);
+        sources.push(source);
+    }
     let recipe = Recipe {
         seed: args.seed,
         false_pages: args.false_pages,
         ..Recipe::default()
     };
-    let handling = |call: &LabelledCall| !made_up.contains(&call.label.call_id);
-    let trained = train(&lexicon, &calls, handling, &recipe, NAME, &args.version, |stage| {
+    let trained = train(&lexicon, &corpora, &phrases, &recipe, NAME, &args.version, |stage| {
         bar.set_message(stage.to_owned())
     })?;
     bar.finish_and_clear();
@@ -115,6 +120,7 @@ fn write(
     let evaluation = serde_json::json!({
         "out_of_fold": rows,
         "budget": trained.budget,
+        "wording_turns": { "needs": trained.wording_turns[0], "others": trained.wording_turns[1] },
         "rows": { "need": trained.rows.0, "risk": trained.rows.1 },
         "alpha": { "need": trained.alphas.0, "risk": trained.alphas.1 },
         "log_loss": { "need": trained.log_losses.0, "risk": trained.log_losses.1 },
@@ -122,6 +128,7 @@ fn write(
     let files = BTreeMap::from([
         ("model.json".to_owned(), model),
         ("lexicon.json".to_owned(), source.to_json()),
+        (WORDING.to_owned(), trained.wording.to_bytes()),
         ("golden.jsonl".to_owned(), golden),
         ("evaluation.json".to_owned(), serde_json::to_vec_pretty(&evaluation)?),
         ("MODEL_CARD.md".to_owned(), card(&manifest, trained, &rows).into_bytes()),
@@ -146,7 +153,8 @@ fn golden_rows(path: &Path, lexicon: &Arc<Lexicon>, trained: &Trained) -> Result
         return Err(anyhow::anyhow!("{} holds no call", path.display()).into());
     }
     let policy = crate::alert::Policy::new(Default::default(), trained.model.thresholds)?;
-    let pipeline = crate::pipeline::Pipeline::new(lexicon.clone(), trained.model.clone(), String::new(), policy);
+    let wording = Arc::new(trained.wording.clone());
+    let pipeline = crate::pipeline::Pipeline::new(lexicon.clone(), wording, trained.model.clone(), String::new(), policy);
     let mut bytes = Vec::new();
     for row in 0..ROWS {
         let call = &calls[row % calls.len()];
@@ -191,8 +199,14 @@ fn card(manifest: &Manifest, trained: &Trained, rows: &[crate::evaluation::Row])
     }
     let _ = writeln!(
         card,
-        "\n{} moments for need, {} for risk; split: {}; seed {}.\n\n## Out of fold\n| measure | value | 95 % interval | calls |\n| --- | --- | --- | --- |",
-        trained.rows.0, trained.rows.1, manifest.split, manifest.seed
+        "\n{} moments for need, {} for risk; wordings from {} turns that need a clinician and {} others, every writer \
+         judged by the wordings of the others; split: {}; seed {}.\n\n## Out of fold\n| measure | value | 95 % interval | calls |\n| --- | --- | --- | --- |",
+        trained.rows.0,
+        trained.rows.1,
+        trained.wording_turns[0],
+        trained.wording_turns[1],
+        manifest.split,
+        manifest.seed
     );
     for row in rows {
         let f = &row.figure;

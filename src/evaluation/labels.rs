@@ -70,6 +70,15 @@ impl Label {
         self.case.as_deref().unwrap_or(&self.call_id)
     }
 
+    /// Whether the event states a finding that makes the call one with need.
+    pub fn states_red_flag(&self, seq: u64) -> bool {
+        self.red_flag_seq == Some(seq)
+            || self
+                .findings
+                .iter()
+                .any(|f| f.seq == seq && f.status == "present" && self.red_flags.contains(&f.finding))
+    }
+
     pub fn is_sure(&self) -> bool {
         self.confidence.as_deref() != Some("low")
     }

@@ -11,4 +11,4 @@ mod training;
 pub use labels::{FindingLabel, Label, LabelledCall, NeededLabel, is_unread};
 pub use measures::{Interval, auroc, bootstrap, recall_at, share};
 pub use report::{CallResult, Row, judge, table};
-pub use training::{BudgetRow, Recipe, TrainError, Trained, train};
+pub use training::{Corpus, Phrase, BudgetRow, Recipe, TrainError, Trained, train};

@@ -1,23 +1,26 @@
 //! Labelled calls → a model: replay through the same step as live, chosen moments of each call, both stages out of
 //! fold, thresholds for a budget of false pages.
 //!
-//! The first stage learns from one call of each case. The second learns handling from calls in which the agents act
-//! for themselves; a corpus whose endings were made up teaches nothing about handling and is left out of it.
+//! The first stage learns from one call of each case and from single turns. The second learns handling from calls in
+//! which the agents act for themselves; a corpus whose endings were made up teaches nothing about handling and is left
+//! out of it. Wordings are learned from what was written for the purpose, and every writer's calls are judged by the
+//! wordings of the others alone, since a writer's tells must not help.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::index::sample;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CallResult, LabelledCall, share};
 use crate::alert::{PolicyError, Settings};
 use crate::features::{Handling, NEED, RISK};
 use crate::pipeline::{Pipeline, Watched, outcomes_of};
-use crate::record::{Body, Event};
-use crate::risk::{Example, FitError, Model, Stage, Thresholds, fit_need, fit_risk, folds_of};
-use crate::signals::{Lexicon, Status};
-use std::collections::HashSet;
-use std::sync::Arc;
+use crate::record::{Body, CallId, Event, Patient, Speaker, Started, Timestamp, Utterance};
+use crate::risk::{Example, FOLDS, FitError, Model, Stage, Thresholds, fit_need, fit_risk, folds_of};
+use crate::signals::{Lexicon, Status, Wording, WordingCounts, normalize};
 
 /// How training goes about it.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -43,6 +46,9 @@ impl Default for Recipe {
 #[derive(Debug)]
 pub struct Trained {
     pub model: Model,
+    pub wording: Wording,
+    /// Turns that wordings were learned from: of those who need a clinician, and others.
+    pub wording_turns: [u32; 2],
     pub rows: (usize, usize),
     pub alphas: (f64, f64),
     pub log_losses: (f64, f64),
@@ -69,6 +75,67 @@ pub enum TrainError {
     Policy(#[from] PolicyError),
 }
 
+/// The calls of one writer, or of one collection.
+#[derive(Clone, Debug)]
+pub struct Corpus {
+    pub calls: Vec<LabelledCall>,
+    /// Talks of another kind whose endings were put on: nothing about handling or wording is learned from them.
+    pub made_up_endings: bool,
+}
+
+/// A single turn, written to state a finding or to sound like one.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Phrase {
+    pub kind: String,
+    pub agent: Option<String>,
+    pub caller: String,
+    /// Years; babies have fractions.
+    pub age: Option<f32>,
+}
+
+impl Phrase {
+    pub fn is_present(&self) -> bool {
+        self.kind == "present"
+    }
+
+    /// The turn as the beginning of a call.
+    fn events(&self, id: &CallId) -> Vec<Event> {
+        let at = Timestamp::from_millis(1_777_881_600_000);
+        let said = |speaker, text: &str| {
+            Body::Utterance(Utterance {
+                speaker,
+                text: text.into(),
+                cut: false,
+                confidence: None,
+                utterance_id: None,
+                is_final: true,
+            })
+        };
+        let started = Body::Started(Started {
+            patient: Some(Patient {
+                age: self.age.map(|age| age as u8),
+                ..Patient::default()
+            }),
+            ..Started::default()
+        });
+        let question = self.agent.as_deref().unwrap_or("thank you for calling how can i help you today");
+        [started, said(Speaker::Agent, question), said(Speaker::Caller, &self.caller)]
+            .into_iter()
+            .zip(0..)
+            .map(|(body, seq)| Event {
+                call_id: id.clone(),
+                seq: Some(seq),
+                event_id: None,
+                at: at.plus_seconds(seq as u32 * 6),
+                body,
+            })
+            .collect()
+    }
+}
+
+/// One single turn in this many is learned from beside the calls: they are short of everything that surrounds a turn.
+const PHRASES_KEPT: usize = 3;
+
 struct Moment {
     need: [f32; NEED.len()],
     handling: Handling,
@@ -81,24 +148,38 @@ struct Moment {
 
 pub fn train(
     lexicon: &Arc<Lexicon>,
-    calls: &[LabelledCall],
-    handling: impl Fn(&LabelledCall) -> bool,
+    corpora: &[Corpus],
+    phrases: &[Vec<Phrase>],
     recipe: &Recipe,
     name: &str,
     version: &str,
     mut progress: impl FnMut(&str),
 ) -> Result<Trained, TrainError> {
     let blank = Model::blank(name, version, &lexicon.sha256);
-    let pipeline = pipeline(lexicon, blank.clone())?;
     let mut random = StdRng::seed_from_u64(recipe.seed);
     let mut cases = HashSet::new();
     let mut moments = Vec::new();
+    progress("counting wordings");
+    let of_corpora: Vec<WordingCounts> = corpora.iter().map(wordings_of_calls).collect();
+    let of_phrases: Vec<WordingCounts> = phrases.iter().map(|phrases| wordings_of(phrases)).collect();
+    let mut counts = WordingCounts::default();
+    of_corpora.iter().chain(&of_phrases).for_each(|own| counts.add(own));
+    let by_others: Vec<Arc<Wording>> = of_corpora.iter().map(|own| Arc::new(counts.without(own).wording())).collect();
     progress("reading calls");
-    for call in calls.iter().filter(|call| call.label.is_sure()) {
-        let first = cases.insert(call.label.case().to_owned());
-        let handles = handling(call);
-        if first || handles {
-            moments.extend(moments_of(&pipeline, call, first, handles, recipe, &mut random));
+    for (corpus, wording) in corpora.iter().zip(&by_others) {
+        let pipeline = pipeline(lexicon, wording, blank.clone())?;
+        for call in corpus.calls.iter().filter(|call| call.label.is_sure()) {
+            let first = cases.insert(call.label.case().to_owned());
+            let handles = !corpus.made_up_endings;
+            if first || handles {
+                moments.extend(moments_of(&pipeline, call, first, handles, recipe, &mut random));
+            }
+        }
+    }
+    for (phrases, own) in phrases.iter().zip(&of_phrases) {
+        let pipeline = pipeline(lexicon, &Arc::new(counts.without(own).wording()), blank.clone())?;
+        for (number, phrase) in phrases.iter().enumerate().step_by(PHRASES_KEPT) {
+            moments.push(moment_of_phrase(&pipeline, phrase, number / PHRASES_KEPT));
         }
     }
     progress("fitting need");
@@ -125,7 +206,7 @@ pub fn train(
         .collect();
     let risk = fit_risk(&risk_rows)?;
     progress("choosing thresholds");
-    let once: Vec<&LabelledCall> = one_of_each_case(calls);
+    let once = one_of_each_case(corpora);
     let folds: Vec<(Stage, Stage)> = need
         .fold_stages
         .iter()
@@ -134,7 +215,7 @@ pub fn train(
         .collect();
     let mut budget = Vec::new();
     for alert in GRID {
-        let results = judge_out_of_fold(lexicon, &blank, &folds, &once, alert)?;
+        let results = judge_out_of_fold(lexicon, &by_others, &blank, &folds, &once, alert)?;
         budget.push(budget_row(alert, &results));
     }
     let chosen = budget
@@ -142,7 +223,7 @@ pub fn train(
         .find(|row| row.false_pages <= recipe.false_pages)
         .or(budget.last());
     let alert = chosen.map_or(0.5, |row| row.alert);
-    let out_of_fold = judge_out_of_fold(lexicon, &blank, &folds, &once, alert)?;
+    let out_of_fold = judge_out_of_fold(lexicon, &by_others, &blank, &folds, &once, alert)?;
     let model = Model {
         need: need.stage,
         risk: risk.stage,
@@ -154,6 +235,8 @@ pub fn train(
     };
     Ok(Trained {
         model,
+        wording: counts.wording(),
+        wording_turns: counts.turns(),
         rows: (examples.len(), risk_rows.len()),
         alphas: (need.alpha, risk.alpha),
         log_losses: (need.log_loss, risk.log_loss),
@@ -167,28 +250,85 @@ const GRID: [f64; 14] = [
     0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9,
 ];
 
-fn pipeline(lexicon: &Arc<Lexicon>, model: Model) -> Result<Pipeline, PolicyError> {
+fn pipeline(lexicon: &Arc<Lexicon>, wording: &Arc<Wording>, model: Model) -> Result<Pipeline, PolicyError> {
     let policy = crate::alert::Policy::new(Settings::default(), model.thresholds)?;
-    Ok(Pipeline::new(lexicon.clone(), model, String::new(), policy))
+    Ok(Pipeline::new(lexicon.clone(), wording.clone(), model, String::new(), policy))
 }
 
-/// Of twins with the same words, the one in which the matter was closed without a clinician.
-fn one_of_each_case(calls: &[LabelledCall]) -> Vec<&LabelledCall> {
+/// Of twins with the same words, the one in which the matter was closed without a clinician, by corpus.
+fn one_of_each_case(corpora: &[Corpus]) -> Vec<Vec<&LabelledCall>> {
     let mut cases = HashSet::new();
-    let own = calls
+    let mut of = |corpus: &'_ Corpus| -> Vec<usize> {
+        let own = (0..corpus.calls.len()).filter(|at| {
+            let label = &corpus.calls[*at].label;
+            label.is_sure() && !label.is_handed_over()
+        });
+        own.filter(|at| cases.insert(corpus.calls[*at].label.case().to_owned())).collect()
+    };
+    corpora
         .iter()
-        .filter(|call| call.label.is_sure() && !call.label.is_handed_over());
-    own.filter(|call| cases.insert(call.label.case().to_owned())).collect()
+        .map(|corpus| of(corpus).into_iter().map(|at| &corpus.calls[at]).collect())
+        .collect()
+}
+
+/// The turns of written calls: those that state a red flag of the label, and those before it or of calls without need.
+/// What comes after the red flag tells nothing by itself.
+fn wordings_of_calls(corpus: &Corpus) -> WordingCounts {
+    let mut counts = WordingCounts::default();
+    if corpus.made_up_endings {
+        return counts;
+    }
+    for call in corpus.calls.iter().filter(|call| !call.label.is_handed_over()) {
+        let label = &call.label;
+        for event in &call.events {
+            let (Body::Utterance(said), Some(seq)) = (&event.body, event.seq) else { continue };
+            if said.speaker != Speaker::Caller {
+                continue;
+            }
+            let needs = label.needed.is_need() && label.states_red_flag(seq);
+            if needs || !label.needed.is_need() || label.red_flag_seq.is_some_and(|flag| seq < flag) {
+                counts.learn(&normalize(&said.text), needs);
+            }
+        }
+    }
+    counts
+}
+
+fn wordings_of(phrases: &[Phrase]) -> WordingCounts {
+    let mut counts = WordingCounts::default();
+    phrases
+        .iter()
+        .for_each(|phrase| counts.learn(&normalize(&phrase.caller), phrase.is_present()));
+    counts
+}
+
+fn moment_of_phrase(pipeline: &Pipeline, phrase: &Phrase, number: usize) -> Moment {
+    let id = CallId::new("phrase").expect("a valid id");
+    let mut watched = Watched::new(id.clone());
+    let events = phrase.events(&id);
+    events.iter().for_each(|event| pipeline.step(&mut watched, event, drop));
+    let features = pipeline.extractor().need(pipeline.lexicon(), &watched.call);
+    let last = events.last().expect("there are events");
+    Moment {
+        handling: pipeline.extractor().handling(&watched.call, &features, last.at),
+        need: features.need,
+        needs: phrase.is_present(),
+        unmet: false,
+        fold: number % FOLDS,
+        first: true,
+        handles: false,
+    }
 }
 
 fn judge_out_of_fold(
     lexicon: &Arc<Lexicon>,
+    by_others: &[Arc<Wording>],
     blank: &Model,
     folds: &[(Stage, Stage)],
-    calls: &[&LabelledCall],
+    calls: &[Vec<&LabelledCall>],
     alert: f64,
 ) -> Result<Vec<CallResult>, PolicyError> {
-    let mut results = Vec::with_capacity(calls.len());
+    let mut results = Vec::new();
     for (fold, (need, risk)) in folds.iter().enumerate() {
         let thresholds = Thresholds {
             watch: alert * 0.6,
@@ -200,9 +340,11 @@ fn judge_out_of_fold(
             thresholds,
             ..blank.clone()
         };
-        let pipeline = pipeline(lexicon, model)?;
-        for call in calls.iter().filter(|call| folds_of(call.label.case()) == fold) {
-            results.push(CallResult::of(call, &outcomes_of(&pipeline, &call.events)));
+        for (calls, wording) in calls.iter().zip(by_others) {
+            let pipeline = pipeline(lexicon, wording, model.clone())?;
+            for call in calls.iter().filter(|call| folds_of(call.label.case()) == fold) {
+                results.push(CallResult::of(call, &outcomes_of(&pipeline, &call.events)));
+            }
         }
     }
     Ok(results)

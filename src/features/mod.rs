@@ -75,7 +75,7 @@ pub const GROUPS: [&str; 20] = [
 ];
 
 /// Features of the first stage.
-pub const NEED: [Spec; 53] = [
+pub const NEED: [Spec; 55] = [
     up("cardiac", "strongest evidence of the group, 0 to 1"),
     up("neuro", "strongest evidence of the group, 0 to 1"),
     up("respiratory", "strongest evidence of the group, 0 to 1"),
@@ -141,6 +141,11 @@ pub const NEED: [Spec; 53] = [
     free("words", "ln(1 + caller's words)"),
     free("asked_share", "share of findings that the agent asked for"),
     free("typed", "chat or questionnaire"),
+    up(
+        "wording",
+        "evidence of the loudest turn by its wording alone, between -3 and 6",
+    ),
+    up("wording_second", "… of the second loudest"),
 ];
 
 /// Features of the second stage; `need` is the calibrated first stage.
@@ -336,6 +341,8 @@ impl Extractor {
                 asked as f32 / present as f32
             },
             f32::from(call.context.typed()),
+            heard.loudest.first.clamp(QUIETEST, LOUDEST),
+            heard.loudest.second.clamp(QUIETEST, LOUDEST),
         ];
         need[GROUPS.len()..].copy_from_slice(&rest);
         Features { need, urgencies, alarm }
@@ -399,6 +406,10 @@ impl Handling {
         values
     }
 }
+
+/// How far the wording of one turn may count.
+const QUIETEST: f32 = -3.0;
+const LOUDEST: f32 = 6.0;
 
 /// Log odds of a share.
 pub fn logit(p: f32) -> f32 {

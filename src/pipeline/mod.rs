@@ -21,7 +21,7 @@ use crate::call::{Applied, Bounds, Fate, Known, Voice};
 use crate::features::{Extractor, Features, RISK};
 use crate::record::{Event, Timestamp};
 use crate::risk::Model;
-use crate::signals::{Kind, Lexicon, Needed, Reader};
+use crate::signals::{Kind, Lexicon, Needed, Reader, Wording};
 
 /// Caller's words from which it can be told whether they are understood.
 const ENOUGH_WORDS: u32 = 15;
@@ -43,7 +43,13 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    pub fn new(lexicon: Arc<Lexicon>, model: Model, model_sha256: String, policy: Policy) -> Self {
+    pub fn new(
+        lexicon: Arc<Lexicon>,
+        wording: Arc<Wording>,
+        model: Model,
+        model_sha256: String,
+        policy: Policy,
+    ) -> Self {
         Self {
             extractor: Extractor::new(&lexicon),
             model_name: Named {
@@ -57,7 +63,7 @@ impl Pipeline {
                 sha256: lexicon.sha256.clone(),
             },
             model_label: model.label(),
-            reader: Reader::new(lexicon),
+            reader: Reader::new(lexicon, wording),
             model,
             policy,
             bounds: Bounds::default(),

@@ -45,7 +45,8 @@ pub enum FitError {
 }
 
 const ALPHAS: [f64; 5] = [1.0, 3.0, 10.0, 30.0, 100.0];
-const FOLDS: usize = 5;
+/// Folds of cases.
+pub const FOLDS: usize = 5;
 const FEWEST: usize = 20;
 
 /// The fold of a case: by hash, so that it never changes.

@@ -9,6 +9,7 @@ mod automaton;
 mod lexicon;
 mod normalize;
 mod pattern;
+mod wording;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use lexicon::{
     LexiconError, Needed, Source, UrgencyTable,
 };
 pub use normalize::{Tokens, normalize};
+pub use wording::{Wording, WordingCounts};
 
 use assertion::{Cues, Scope};
 use automaton::{Audience, Match};
@@ -128,6 +130,8 @@ pub struct CallerTurn {
     pub words: u16,
     /// Years, where the caller told an age.
     pub age: Option<u8>,
+    /// Evidence of need by the wording alone ([`Wording::evidence`]).
+    pub wording: f32,
 }
 
 /// What a question is about, beyond the findings that it names.
@@ -157,6 +161,7 @@ pub struct AgentTurn {
 #[derive(Debug)]
 pub struct Reader {
     lexicon: Arc<Lexicon>,
+    wording: Arc<Wording>,
     cues: Cues,
     contact: Option<ConceptId>,
     history: Option<ConceptId>,
@@ -169,7 +174,7 @@ pub struct Reader {
 const SHORT_ANSWER_WORDS: usize = 30;
 
 impl Reader {
-    pub fn new(lexicon: Arc<Lexicon>) -> Self {
+    pub fn new(lexicon: Arc<Lexicon>, wording: Arc<Wording>) -> Self {
         Self {
             cues: Cues::of(&lexicon),
             contact: lexicon.find("contact_question"),
@@ -178,6 +183,7 @@ impl Reader {
             asks_any: lexicon.find("asks_any"),
             better: lexicon.find("better"),
             lexicon,
+            wording,
         }
     }
 
@@ -212,6 +218,7 @@ impl Reader {
             reply: reply(&tokens),
             words: tokens.tokens.len() as u16,
             age: age(&tokens),
+            wording: self.wording.evidence(&tokens),
         }
     }
 
@@ -235,6 +242,11 @@ impl Reader {
             pattern: self.lexicon.automaton.written(found).to_owned(),
         };
         matches.iter().map(row).collect()
+    }
+
+    /// The terms of a caller's turn by what its wording says of need, the strongest first.
+    pub fn loudest(&self, text: &str) -> Vec<(String, f32)> {
+        self.wording.loudest(&normalize(text))
     }
 
     pub fn agent(&self, text: &str) -> AgentTurn {

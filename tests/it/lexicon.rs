@@ -45,7 +45,7 @@ const AFFIRMED: f32 = 0.49;
 
 fn check(of: impl Fn(&Entry) -> Vec<String>, wanted: bool) -> (usize, BTreeSet<String>) {
     let source = Source::read(Path::new("models/lexicon")).unwrap();
-    let reader = Reader::new(Arc::new(Lexicon::compile(&source).unwrap()));
+    let reader = Reader::new(Arc::new(Lexicon::compile(&source).unwrap()), Arc::default());
     let (mut all, mut wrong) = (0, BTreeSet::new());
     for entry in source
         .groups

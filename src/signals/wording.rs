@@ -1,0 +1,253 @@
+//! How callers put it when they needed a clinician, learned from written turns: evidence for wordings that no rule knows.
+//!
+//! Naive Bayes over words, pairs of words and their stems. With a few thousand turns, counting stood above logistic
+//! regression over the same terms (on turns and calls of other writers), its weights are those of single words, and
+//! what one writer added can be taken out again, so that every writer's calls are judged by what the others taught.
+
+use super::normalize::Tokens;
+
+/// Terms are told apart by their hash: 2^18 places.
+const PLACES: usize = 1 << 18;
+/// Weights are kept in twentieths.
+const SCALE: f32 = 20.0;
+/// Letters of a stem.
+const STEM: usize = 5;
+
+/// Weights of terms: log ratio of how often a turn that needs a clinician holds them to how often another does.
+#[derive(Clone, PartialEq)]
+pub struct Wording(Box<[i8]>);
+
+impl std::fmt::Debug for Wording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Wording({} terms)", self.0.iter().filter(|weight| **weight != 0).count())
+    }
+}
+
+impl Default for Wording {
+    /// Knows nothing: every turn is 0.
+    fn default() -> Self {
+        Self(vec![0; PLACES].into())
+    }
+}
+
+/// First bytes of the stored form.
+const MAGIC: &[u8; 8] = b"wording1";
+
+impl Wording {
+    /// `None` where the bytes are no wording of this format.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let weights = bytes.strip_prefix(MAGIC)?;
+        (weights.len() == PLACES).then(|| Self(weights.iter().map(|byte| *byte as i8).collect()))
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        MAGIC.iter().copied().chain(self.0.iter().map(|weight| *weight as u8)).collect()
+    }
+
+    /// Evidence of a turn: its weights summed, over the root of their number, so that long turns do not win by length.
+    /// About −5 to 8; 0 says nothing.
+    pub fn evidence(&self, tokens: &Tokens) -> f32 {
+        let (mut sum, mut count) = (0i32, 0u32);
+        terms(tokens, |place, _| {
+            sum += i32::from(self.0[place]);
+            count += 1;
+        });
+        if count == 0 { 0.0 } else { sum as f32 / SCALE / (count as f32).sqrt() }
+    }
+
+    /// The terms of a turn with their weights, the strongest first.
+    pub fn loudest(&self, tokens: &Tokens) -> Vec<(String, f32)> {
+        let mut all = Vec::new();
+        terms(tokens, |place, term| all.push((term.spelled(tokens), f32::from(self.0[place]) / SCALE)));
+        all.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+        all.dedup();
+        all
+    }
+}
+
+/// What a term is made of.
+#[derive(Clone, Copy)]
+enum Term {
+    Word(usize),
+    Pair(usize),
+    Stem(usize),
+    StemPair(usize),
+}
+
+impl Term {
+    fn spelled(self, tokens: &Tokens) -> String {
+        match self {
+            Self::Word(at) => tokens.word(at).to_owned(),
+            Self::Pair(at) => format!("{} {}", tokens.word(at), tokens.word(at + 1)),
+            Self::Stem(at) => format!("{}…", stem(tokens.word(at))),
+            Self::StemPair(at) => format!("{}… {}…", stem(tokens.word(at)), stem(tokens.word(at + 1))),
+        }
+    }
+}
+
+fn terms(tokens: &Tokens, mut found: impl FnMut(usize, Term)) {
+    let mut before: Option<(u32, u32)> = None;
+    for at in 0..tokens.tokens.len() {
+        let text = tokens.word(at);
+        let word = match tokens.tokens[at].number {
+            Some(number) => hash(magnitude(number).as_bytes()),
+            None => hash(text.as_bytes()),
+        };
+        let short = stem(text);
+        let stem = if short.len() == text.len() { word } else { hash(short.as_bytes()) };
+        found(place(word, 0), Term::Word(at));
+        if short.len() >= STEM {
+            found(place(stem, 1), Term::Stem(at));
+        }
+        if let Some((word_before, stem_before)) = before {
+            found(place(word_before.rotate_left(7) ^ word, 2), Term::Pair(at - 1));
+            found(place(stem_before.rotate_left(7) ^ stem, 3), Term::StemPair(at - 1));
+        }
+        before = Some((word, stem));
+    }
+}
+
+/// Readings tell by their size: a temperature, a pressure, an age.
+fn magnitude(number: f32) -> &'static str {
+    match number {
+        n if n < 10.0 => "#0",
+        n if n < 40.0 => "#10",
+        n if n < 65.0 => "#40",
+        n if n < 90.0 => "#65",
+        n if n < 100.0 => "#90",
+        n if n < 107.0 => "#100",
+        n if n < 160.0 => "#107",
+        n if n <= 300.0 => "#160",
+        _ => "#big",
+    }
+}
+
+fn stem(word: &str) -> &str {
+    word.char_indices().nth(STEM).map_or(word, |(end, _)| &word[..end])
+}
+
+/// FNV-1a.
+fn hash(bytes: &[u8]) -> u32 {
+    bytes
+        .iter()
+        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Mixes once more, so that all bits of the hash decide.
+fn place(hash: u32, kind: u32) -> usize {
+    let mixed = (hash ^ kind.wrapping_mul(0x9e37_79b9)).wrapping_mul(0x85eb_ca6b);
+    (mixed >> 14) as usize
+}
+
+/// How many turns of each kind hold each term; what it was learned from can be taken out again.
+#[derive(Clone, Debug)]
+pub struct WordingCounts {
+    /// By place: turns that need a clinician, and others.
+    terms: Vec<[u32; 2]>,
+    turns: [u32; 2],
+}
+
+impl Default for WordingCounts {
+    fn default() -> Self {
+        Self {
+            terms: vec![[0; 2]; PLACES],
+            turns: [0; 2],
+        }
+    }
+}
+
+impl WordingCounts {
+    pub fn learn(&mut self, tokens: &Tokens, needs: bool) {
+        let kind = usize::from(!needs);
+        let mut places = Vec::new();
+        terms(tokens, |place, _| places.push(place));
+        places.sort_unstable();
+        places.dedup();
+        places.into_iter().for_each(|place| self.terms[place][kind] += 1);
+        self.turns[kind] += 1;
+    }
+
+    /// What is left without these others.
+    pub fn without(&self, others: &Self) -> Self {
+        let less = |all: [u32; 2], own: [u32; 2]| [all[0] - own[0], all[1] - own[1]];
+        Self {
+            terms: self.terms.iter().zip(&others.terms).map(|(all, own)| less(*all, *own)).collect(),
+            turns: less(self.turns, others.turns),
+        }
+    }
+
+    pub fn add(&mut self, others: &Self) {
+        for (all, own) in self.terms.iter_mut().zip(&others.terms) {
+            *all = [all[0] + own[0], all[1] + own[1]];
+        }
+        self.turns = [self.turns[0] + others.turns[0], self.turns[1] + others.turns[1]];
+    }
+
+    pub fn turns(&self) -> [u32; 2] {
+        self.turns
+    }
+
+    /// Log ratios, smoothed by one turn shared out as the kinds are: a term that was seen once says little.
+    pub fn wording(&self) -> Wording {
+        let turns = self.turns.map(f64::from);
+        let all = (turns[0] + turns[1]).max(1.0);
+        let share = |count: u32, kind: usize| (f64::from(count) + turns[kind] / all) / (turns[kind] + 1.0);
+        let weight = |count: &[u32; 2]| match count {
+            [0, 0] => 0,
+            _ => {
+                let ratio = (share(count[0], 0) / share(count[1], 1).max(1e-9)).max(1e-9).ln();
+                (ratio as f32 * SCALE).round().clamp(-127.0, 127.0) as i8
+            }
+        };
+        Wording(self.terms.iter().map(weight).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::normalize;
+    use super::*;
+
+    fn learned() -> (WordingCounts, WordingCounts) {
+        let learn = |turns: &[(&str, bool)]| {
+            let mut counts = WordingCounts::default();
+            turns.iter().for_each(|(text, needs)| counts.learn(&normalize(text), *needs));
+            counts
+        };
+        let one = learn(&[
+            ("an elephant sits on my breastbone", true),
+            ("my foot keeps dragging since breakfast", true),
+            ("i need a refill of my pills", false),
+            ("can i move my appointment to thursday", false),
+        ]);
+        let other = learn(&[("the elephant ride was fun", false), ("a truck is parked on my breastbone", true)]);
+        (one, other)
+    }
+
+    #[test]
+    fn words_of_needy_turns_count_for_need() {
+        let wording = learned().0.wording();
+        let of = |text| wording.evidence(&normalize(text));
+        assert!(of("something sits on his breastbone") > 0.5);
+        assert!(of("move my appointment") < 0.0);
+        assert_eq!(of("zebra"), 0.0);
+        assert_eq!(of(""), 0.0);
+        assert_eq!(wording.loudest(&normalize("breastbone"))[0].0, "breas…");
+    }
+
+    #[test]
+    fn what_was_added_can_be_taken_out_again() {
+        let (one, other) = learned();
+        let mut both = one.clone();
+        both.add(&other);
+        assert_eq!(both.without(&other).wording(), one.wording());
+        assert_ne!(both.wording(), one.wording());
+    }
+
+    #[test]
+    fn bytes_and_back() {
+        let wording = learned().0.wording();
+        assert_eq!(Wording::from_bytes(&wording.to_bytes()), Some(wording));
+        assert_eq!(Wording::from_bytes(b"wording1short"), None);
+    }
+}
