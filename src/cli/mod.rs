@@ -9,6 +9,7 @@ mod deliver;
 mod demo;
 mod evaluate;
 mod explain;
+mod gaps;
 mod models;
 mod replay;
 mod score;
@@ -68,6 +69,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Bench(bench::Args),
     Explain(explain::Args),
+    Gaps(gaps::Args),
     Models(models::Args),
 }
 
@@ -113,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Train(args) => train::run(args, &common),
         Command::Evaluate(args) => evaluate::run(args, &common),
         Command::Explain(args) => explain::run(args, &common),
+        Command::Gaps(args) => gaps::run(args, &common),
         Command::Models(args) => models::run(args, &common),
     };
     match result {

@@ -86,6 +86,7 @@ pub struct Corpus {
 /// A single turn, written to state a finding or to sound like one.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Phrase {
+    pub finding: String,
     pub kind: String,
     pub agent: Option<String>,
     pub caller: String,
@@ -99,7 +100,7 @@ impl Phrase {
     }
 
     /// The turn as the beginning of a call.
-    fn events(&self, id: &CallId) -> Vec<Event> {
+    pub fn events(&self, id: &CallId) -> Vec<Event> {
         let at = Timestamp::from_millis(1_777_881_600_000);
         let said = |speaker, text: &str| {
             Body::Utterance(Utterance {
@@ -134,7 +135,7 @@ impl Phrase {
 }
 
 /// One single turn in this many is learned from beside the calls: they are short of everything that surrounds a turn.
-const PHRASES_KEPT: usize = 3;
+const PHRASES_KEPT: usize = 6;
 
 struct Moment {
     need: [f32; NEED.len()],

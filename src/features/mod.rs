@@ -75,7 +75,7 @@ pub const GROUPS: [&str; 20] = [
 ];
 
 /// Features of the first stage.
-pub const NEED: [Spec; 55] = [
+pub const NEED: [Spec; 54] = [
     up("cardiac", "strongest evidence of the group, 0 to 1"),
     up("neuro", "strongest evidence of the group, 0 to 1"),
     up("respiratory", "strongest evidence of the group, 0 to 1"),
@@ -138,7 +138,6 @@ pub const NEED: [Spec; 55] = [
         "asks for a clinician, insists, is frightened, names 911: how many of these",
     ),
     down("minimises", "plays it down"),
-    free("words", "ln(1 + caller's words)"),
     free("asked_share", "share of findings that the agent asked for"),
     free("typed", "chat or questionnaire"),
     up(
@@ -334,7 +333,6 @@ impl Extractor {
             if_any(self.repeat),
             alarm,
             f32::from(heard.facts & self.minimises != 0),
-            (heard.words as f32).ln_1p(),
             if present == 0 {
                 0.0
             } else {
