@@ -1,10 +1,11 @@
 //! `callward gaps`: where the lexicon does not know how people say it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
 
 use super::{Common, Failure, data};
 use crate::call::{Bounds, Call, Known};
@@ -16,11 +17,17 @@ use crate::signals::{Lexicon, Reader, Source};
 /// Each turn is read with the question before it, as the beginning of a call. What else was read in it stands beside it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  callward gaps models/data/authored/phrases-e.ndjson\n  \
-    callward gaps ours.ndjson --finding acute_chest_pain --finding suspected_dvt --output json")]
+    callward gaps ours.ndjson --finding acute_chest_pain --finding suspected_dvt --output json\n  \
+    callward gaps --acts tests/fixtures/handling.ndjson")]
 pub struct Args {
     /// Files of single turns with their finding and kind.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "acts")]
     phrases: Vec<PathBuf>,
+    /// A file of agents' sentences with the act that each is (`none` for small talk): which are not understood.
+    ///
+    /// Of sentences marked as kept apart only the totals are shown.
+    #[arg(long, value_name = "FILE", conflicts_with = "phrases")]
+    acts: Option<PathBuf>,
     /// Only these findings.
     #[arg(long, value_name = "ID")]
     finding: Vec<String>,
@@ -49,6 +56,9 @@ struct Gap {
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let lexicon = Arc::new(Lexicon::compile(&Source::read(&args.lexicon)?)?);
     let reader = Reader::new(lexicon.clone(), Arc::default());
+    if let Some(path) = &args.acts {
+        return acts(path, &reader, common);
+    }
     let id = CallId::new("turn").expect("a valid id");
     let mut findings: BTreeMap<String, Finding> = BTreeMap::new();
     for path in &args.phrases {
@@ -107,6 +117,67 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         sum(|f| f.stated),
         sum(|f| f.taken_as_present),
         sum(|f| f.near_misses)
+    );
+    Ok(())
+}
+
+#[derive(Debug, Deserialize)]
+struct Sentence {
+    act: String,
+    text: String,
+    #[serde(default)]
+    kept: bool,
+}
+
+/// Understood and all, of sentences that were looked at and of those kept apart; the others taken for the act.
+#[derive(Debug, Default, Serialize)]
+struct Understood {
+    looked_at: [usize; 2],
+    kept_apart: [usize; 2],
+    taken_for_it: usize,
+    missed: Vec<String>,
+}
+
+fn acts(path: &Path, reader: &Reader, common: &Common) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lexicon = reader.lexicon();
+    let mut all: BTreeMap<String, Understood> = BTreeMap::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+        let sentence: Sentence =
+            serde_json::from_str(line).with_context(|| format!("{} line {}", path.display(), number + 1))?;
+        let turn = reader.agent(&sentence.text);
+        let found: Vec<&str> = turn.acts.iter().map(|act| lexicon.concept(*act).id.as_str()).collect();
+        for other in found.iter().filter(|act| **act != sentence.act) {
+            all.entry((*other).to_owned()).or_default().taken_for_it += 1;
+        }
+        let own = all.entry(sentence.act.clone()).or_default();
+        let understood = found.contains(&sentence.act.as_str()) || (sentence.act == "none" && found.is_empty());
+        let count = if sentence.kept { &mut own.kept_apart } else { &mut own.looked_at };
+        count[0] += usize::from(understood);
+        count[1] += 1;
+        if !understood && !sentence.kept {
+            own.missed.push(format!("{} (read: {})", sentence.text, found.join(", ")));
+        }
+    }
+    if common.output.is_json() {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    for (act, own) in &all {
+        println!(
+            "{act}: {} of {} looked at are understood, {} of {} kept apart; {} others are taken for it",
+            own.looked_at[0], own.looked_at[1], own.kept_apart[0], own.kept_apart[1], own.taken_for_it
+        );
+        own.missed.iter().for_each(|missed| println!("  {missed}"));
+    }
+    let sum = |of: fn(&Understood) -> [usize; 2]| {
+        let acts = all.iter().filter(|(act, _)| *act != "none").map(|(_, own)| of(own));
+        acts.fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]])
+    };
+    let (looked_at, kept_apart) = (sum(|own| own.looked_at), sum(|own| own.kept_apart));
+    println!(
+        "together: {} of {} looked at, {} of {} kept apart",
+        looked_at[0], looked_at[1], kept_apart[0], kept_apart[1]
     );
     Ok(())
 }

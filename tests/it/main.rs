@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod demo_calls;
+mod handling;
 mod kafka;
 mod lexicon;
 mod restarts;
