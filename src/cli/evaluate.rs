@@ -3,10 +3,17 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use anyhow::Context;
+
 use super::{Common, Failure, data};
-use crate::alert::{Alert, Settings};
-use crate::evaluation::{Interval, LabelledCall, Row, bootstrap, is_unread, judge, share, table};
-use crate::pipeline::outcomes_of;
+use crate::alert::{Alert, Policy, Settings};
+use crate::evaluation::{
+    GRID, Interval, LabelledCall, Row, Section, bootstrap, is_unread, judge, page, share, sweep, table,
+};
+use crate::pipeline::{Pipeline, outcomes_of};
+use crate::record::Body;
+use crate::registry::Version;
+use crate::risk::Thresholds;
 
 /// Measure a model on labelled calls, with intervals.
 ///
@@ -14,7 +21,7 @@ use crate::pipeline::outcomes_of;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  callward evaluate models/data/authored/calls-c.ndjson\n  \
-    callward evaluate ours.ndjson --model 0002\n  callward evaluate real.ndjson --split-unread --everyday talks.ndjson"
+    callward evaluate ours.ndjson --model 0002\n  callward evaluate real.ndjson --split-unread --everyday talks.ndjson --html report.html"
 )]
 pub struct Args {
     /// Files of calls with labels beside them; each is reported apart.
@@ -26,6 +33,12 @@ pub struct Args {
     /// Report the third of the cases that is set aside by hash apart from the rest.
     #[arg(long)]
     split_unread: bool,
+    /// Leave out what the desk's own software reports: what agents do is then understood from their words alone.
+    #[arg(long)]
+    without_actions: bool,
+    /// Write a report with plots, slices and errors by category to this file: one page of HTML.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[arg(long = "model", value_name = "VERSION")]
     version: Option<String>,
 }
@@ -34,8 +47,14 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let version = common.version(args.version.as_deref())?;
     let pipeline = version.pipeline(Settings::default())?;
     let mut rows: Vec<Row> = Vec::new();
+    let mut sections: Vec<Section> = Vec::new();
     for path in &args.calls {
-        let (calls, source) = data::read_labelled(path)?;
+        let (mut calls, source) = data::read_labelled(path)?;
+        if args.without_actions {
+            for call in &mut calls {
+                call.events.retain(|event| !matches!(event.body, Body::Action(_)));
+            }
+        }
         let counted = counted(&calls);
         let parts: Vec<(String, Vec<&LabelledCall>)> = if args.split_unread {
             let (unread, read) = counted.into_iter().partition(|call| is_unread(call.label.case()));
@@ -44,11 +63,27 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
                 (format!("{} unread", source.name), unread),
             ]
         } else {
-            vec![(source.name, counted)]
+            vec![(source.name.clone(), counted)]
         };
         for (name, calls) in parts {
-            rows.extend(table(&name, &judge(&pipeline, calls)));
+            let results = judge(&pipeline, calls.iter().copied());
+            let measured = table(&name, &results);
+            if args.html.is_some() {
+                sections.push(Section {
+                    name,
+                    sha256: Some(source.sha256.clone()),
+                    sweep: sweep(by_threshold(&version)?.into_iter(), &calls),
+                    results,
+                    rows: measured.clone(),
+                });
+            }
+            rows.extend(measured);
         }
+    }
+    if let Some(path) = &args.html {
+        let html = page(pipeline.model_label(), pipeline.policy().thresholds().alert, &sections);
+        std::fs::write(path, html).with_context(|| format!("cannot write {}", path.display()))?;
+        eprintln!("report written to {}", path.display());
     }
     for path in &args.everyday {
         let (calls, source) = data::read_calls(path)?;
@@ -83,6 +118,21 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// The model at every threshold that training tries.
+fn by_threshold(version: &Version) -> Result<Vec<(f64, Pipeline)>, Failure> {
+    let at = |alert: f64| {
+        let mut model = version.model.clone();
+        model.thresholds = Thresholds {
+            watch: (alert * 0.6).max(0.02),
+            alert,
+        };
+        let policy = Policy::new(Settings::default(), model.thresholds)?;
+        let pipeline = Pipeline::new(version.lexicon.clone(), version.wording.clone(), model, String::new(), policy);
+        Ok((alert, pipeline))
+    };
+    GRID.into_iter().map(at).collect()
 }
 
 /// One call of each case in which the matter was closed, and those handed over at the turn after the red flag; labels

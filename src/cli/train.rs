@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::{Common, Failure, data};
-use crate::evaluation::{Corpus, Phrase, Recipe, Trained, is_unread, table, train};
+use crate::evaluation::{Corpus, NeededLabel, Phrase, Recipe, Section, Trained, is_unread, page, table, train};
 use crate::registry::{DataSource, GoldenRow, Manifest, NAME, Registry, WORDING, replay};
 use crate::signals::{Lexicon, Source};
 
@@ -131,6 +131,7 @@ fn write(
         (WORDING.to_owned(), trained.wording.to_bytes()),
         ("golden.jsonl".to_owned(), golden),
         ("evaluation.json".to_owned(), serde_json::to_vec_pretty(&evaluation)?),
+        ("evaluation.html".to_owned(), report(trained, &rows).into_bytes()),
         ("MODEL_CARD.md".to_owned(), card(&manifest, trained, &rows).into_bytes()),
     ]);
     let models = common.models.clone().unwrap_or_else(|| PathBuf::from("models"));
@@ -176,6 +177,23 @@ fn golden_rows(path: &Path, lexicon: &Arc<Lexicon>, trained: &Trained) -> Result
         bytes.push(b'\n');
     }
     Ok(bytes)
+}
+
+/// Every call as judged by the fold that had not seen it.
+fn report(trained: &Trained, rows: &[crate::evaluation::Row]) -> String {
+    let needy = |row: &crate::evaluation::BudgetRow| {
+        let count = |needed| trained.out_of_fold.iter().filter(|r| r.needed == needed).count() as f64;
+        let (emergency, urgent) = (count(NeededLabel::Emergency), count(NeededLabel::Urgent));
+        (row.emergency_in_time * emergency + row.urgent_in_time * urgent) / (emergency + urgent).max(1.0)
+    };
+    let section = Section {
+        name: "training data, out of fold".into(),
+        sha256: None,
+        sweep: trained.budget.iter().map(|row| (row.alert, row.false_pages, needy(row))).collect(),
+        results: trained.out_of_fold.clone(),
+        rows: rows.to_vec(),
+    };
+    page(&trained.model.label(), trained.model.thresholds.alert, &[section])
 }
 
 fn card(manifest: &Manifest, trained: &Trained, rows: &[crate::evaluation::Row]) -> String {

@@ -3,12 +3,16 @@
 //! The unit is the call; intervals are 95 %, by bootstrap over cases, seeded. Definitions follow the labels' page: a
 //! page is timely where it comes by the sentence that closes the matter or the action behind it.
 
+mod baselines;
+mod html;
 mod labels;
 mod measures;
 mod report;
 mod training;
 
+pub use baselines::Baselines;
+pub use html::{Section, page};
 pub use labels::{FindingLabel, Label, LabelledCall, NeededLabel, is_unread};
 pub use measures::{Interval, auroc, bootstrap, recall_at, share};
-pub use report::{CallResult, Row, judge, table};
-pub use training::{Corpus, Phrase, BudgetRow, Recipe, TrainError, Trained, train};
+pub use report::{CallResult, Row, judge, sweep, table};
+pub use training::{BudgetRow, Corpus, GRID, Phrase, Recipe, TrainError, Trained, train};

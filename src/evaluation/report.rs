@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Interval, LabelledCall, NeededLabel, auroc, bootstrap, recall_at, share};
+use super::{Baselines, Interval, LabelledCall, NeededLabel, auroc, bootstrap, recall_at, share};
 use crate::pipeline::{Outcome, Pipeline, outcomes_of};
 use crate::record::{Act, Body};
+use crate::signals::Status;
 
 /// One call as judged.
 #[derive(Clone, Debug, Serialize)]
@@ -21,11 +22,24 @@ pub struct CallResult {
     /// The last event at which a page is still in time.
     pub closing: u64,
     pub red_flag: Option<u64>,
+    pub channel: &'static str,
+    pub age: Option<u8>,
+    pub sex: Option<&'static str>,
+    /// Findings as labelled, and findings that were present when the matter was closed.
+    pub labelled: Vec<String>,
+    pub read: Vec<String>,
+    pub baselines: Baselines,
 }
 
 impl CallResult {
-    pub fn of(call: &LabelledCall, outcomes: &[Outcome]) -> Self {
+    pub fn of(pipeline: &Pipeline, call: &LabelledCall) -> Self {
+        let outcomes = outcomes_of(pipeline, &call.events);
         let label = &call.label;
+        let started = call.events.iter().find_map(|event| match &event.body {
+            Body::Started(started) => Some(started),
+            _ => None,
+        });
+        let patient = started.and_then(|started| started.patient.as_ref());
         let closing = closing(call);
         let end = closing.0;
         let need = outcomes
@@ -48,6 +62,12 @@ impl CallResult {
             page,
             closing: closing.1,
             red_flag: label.red_flag_seq,
+            channel: started.map_or("phone", |started| started.channel.as_str()),
+            age: patient.and_then(|patient| patient.age),
+            sex: patient.and_then(|patient| patient.sex).map(crate::record::Sex::as_str),
+            labelled: label.findings.iter().map(|f| format!("{} {}", f.finding, f.status)).collect(),
+            read: read(pipeline, &outcomes, end),
+            baselines: Baselines::of(pipeline, &call.events),
         }
     }
 
@@ -58,6 +78,22 @@ impl CallResult {
     pub fn paged_in_time(&self) -> bool {
         self.page.is_some_and(|page| page <= self.closing)
     }
+}
+
+/// Findings that were read as present before this event and not taken back.
+fn read(pipeline: &Pipeline, outcomes: &[Outcome], end: u64) -> Vec<String> {
+    let mut present: Vec<&str> = Vec::new();
+    for change in outcomes.iter().filter(|o| o.seq < end).flat_map(|o| &o.applied.changes) {
+        let concept = pipeline.lexicon().concept(change.concept);
+        if concept.needed().is_none() {
+            continue;
+        }
+        present.retain(|id| *id != concept.id);
+        if change.status == Status::Present {
+            present.push(&concept.id);
+        }
+    }
+    present.into_iter().map(str::to_owned).collect()
 }
 
 /// The sentence that closes the matter, and the action behind it where there is one.
@@ -90,7 +126,20 @@ fn closing(call: &LabelledCall) -> (u64, u64) {
 pub fn judge<'c>(pipeline: &Pipeline, calls: impl IntoIterator<Item = &'c LabelledCall>) -> Vec<CallResult> {
     calls
         .into_iter()
-        .map(|call| CallResult::of(call, &outcomes_of(pipeline, &call.events)))
+        .map(|call| CallResult::of(pipeline, call))
+        .collect()
+}
+
+/// By alert threshold: the share of calls without need that page, and of needy calls paged in time.
+pub fn sweep(pipelines: impl Iterator<Item = (f64, Pipeline)>, calls: &[&LabelledCall]) -> Vec<(f64, f64, f64)> {
+    pipelines
+        .map(|(threshold, pipeline)| {
+            let own = calls.iter().copied().filter(|call| !call.label.is_handed_over());
+            let results = judge(&pipeline, own);
+            let others = share(results.iter().filter(|r| !r.is_need()).map(|r| r.page.is_some()));
+            let needy = share(results.iter().filter(|r| r.is_need()).map(CallResult::paged_in_time));
+            (threshold, others, needy)
+        })
         .collect()
 }
 

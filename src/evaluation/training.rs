@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{CallResult, LabelledCall, share};
 use crate::alert::{PolicyError, Settings};
 use crate::features::{Handling, NEED, RISK};
-use crate::pipeline::{Pipeline, Watched, outcomes_of};
+use crate::pipeline::{Pipeline, Watched};
 use crate::record::{Body, CallId, Event, Patient, Speaker, Started, Timestamp, Utterance};
 use crate::risk::{Example, FOLDS, FitError, Model, Stage, Thresholds, fit_need, fit_risk, folds_of};
 use crate::signals::{Lexicon, Status, Wording, WordingCounts, normalize};
@@ -247,7 +247,7 @@ pub fn train(
 }
 
 /// Alert thresholds that are tried, rising.
-const GRID: [f64; 14] = [
+pub const GRID: [f64; 14] = [
     0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9,
 ];
 
@@ -344,7 +344,7 @@ fn judge_out_of_fold(
         for (calls, wording) in calls.iter().zip(by_others) {
             let pipeline = pipeline(lexicon, wording, model.clone())?;
             for call in calls.iter().filter(|call| folds_of(call.label.case()) == fold) {
-                results.push(CallResult::of(call, &outcomes_of(&pipeline, &call.events)));
+                results.push(CallResult::of(&pipeline, call));
             }
         }
     }

@@ -75,13 +75,21 @@ fn score_tells_refused_lines_and_goes_on() {
     assert!(!told.contains("secret"), "words of a patient never reach an error text");
 }
 
+/// The folder of the version that the program carries.
+fn champion() -> std::path::PathBuf {
+    let folder = std::path::Path::new("models/under-escalation");
+    let aliases = std::fs::read_to_string(folder.join("aliases.json")).unwrap();
+    let aliases: serde_json::Value = serde_json::from_str(&aliases).unwrap();
+    folder.join(aliases["champion"].as_str().unwrap())
+}
+
 #[test]
 fn the_embedded_model_verifies_and_a_changed_one_does_not() {
     assert!(callward(&["models", "verify"]).status.success());
     let folder = tempfile::tempdir().unwrap();
     let version = folder.path().join("under-escalation/0001");
     std::fs::create_dir_all(&version).unwrap();
-    for entry in std::fs::read_dir("models/under-escalation/0001").unwrap() {
+    for entry in std::fs::read_dir(champion()).unwrap() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, version.join(path.file_name().unwrap())).unwrap();
     }
@@ -144,7 +152,7 @@ fn a_promotion_is_written_down_and_can_be_taken_back() {
     for number in ["0001", "0002"] {
         let version = folder.path().join("under-escalation").join(number);
         std::fs::create_dir_all(&version).unwrap();
-        for entry in std::fs::read_dir("models/under-escalation/0001").unwrap() {
+        for entry in std::fs::read_dir(champion()).unwrap() {
             let path = entry.unwrap().path();
             std::fs::copy(&path, version.join(path.file_name().unwrap())).unwrap();
         }
