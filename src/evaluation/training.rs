@@ -135,7 +135,7 @@ impl Phrase {
 }
 
 /// One single turn in this many is learned from beside the calls: they are short of everything that surrounds a turn.
-const PHRASES_KEPT: usize = 6;
+const PHRASES_KEPT: usize = 20;
 
 struct Moment {
     need: [f32; NEED.len()],
