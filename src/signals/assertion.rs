@@ -79,7 +79,8 @@ impl Cues {
 
 /// How far words soften a finding that is present.
 pub(super) mod soften {
-    pub const RESOLVED: f32 = 0.5;
+    /// Below what counts as present, however plainly it was said.
+    pub const RESOLVED: f32 = 0.4;
     pub const STABLE: f32 = 0.55;
     pub const MILD: f32 = 0.75;
 }
@@ -224,7 +225,9 @@ impl<'t> Scope<'t> {
         let clause = self.clause(found.last);
         let end = tokens.partition_point(|token| token.clause <= clause);
         let is_no = |at: usize| matches!(self.tokens.word(at), "no" | "none" | "nope" | "negative");
-        if usize::from(found.last) + 1 < end && is_no(end - 1) {
+        // … but not that of "and no, it is not my heart"
+        let goes_on = end >= 2 && matches!(self.tokens.word(end - 2), "and" | "so" | "well");
+        if usize::from(found.last) + 1 < end && is_no(end - 1) && !goes_on {
             return true;
         }
         // "Chest pain? No." in one breath
@@ -288,8 +291,8 @@ impl<'t> Scope<'t> {
         let from = self.placed.partition_point(|placed| placed.clause < clause);
         let here = self.placed[from..].iter().take_while(|placed| placed.clause == clause);
         here.filter(|placed| placed.cue == cue)
-            // what stands inside the finding's own words is not about it
-            .any(|placed| !(found.first <= placed.words.first && placed.words.last <= found.last))
+            // what is one of the finding's own words is not about it; what stands between them is
+            .any(|placed| !(found.covers(placed.words.first) && found.covers(placed.words.last)))
     }
 
     fn clause(&self, token: u16) -> u16 {
