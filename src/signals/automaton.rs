@@ -8,6 +8,7 @@
 //! what the lexicon holds.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -88,13 +89,16 @@ struct Rule {
     written: u32,
 }
 
-/// A rule to look at, and the rarest other class that it wants (itself where it has but one): most are dismissed by that
-/// alone, without a look at the rule.
+/// A rule to look at, and the rarest other classes that it wants: most are dismissed by these alone, without a look at
+/// the rule.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
     rule: u32,
-    wants: u32,
+    wants: [u32; 2],
 }
+
+/// A class that is always there: what a rule wants that wants nothing else.
+const ALWAYS: u32 = 0;
 
 /// A part of one of the long lists below. All that a turn looks at lies in a few of these, for the sake of the caches.
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,8 +154,8 @@ fn bits_of(classes: &[u32]) -> Vec<Bits> {
 #[derive(Default)]
 pub struct Automaton {
     found_by: Option<DoubleArrayAhoCorasick<u32>>,
-    /// Number of classes.
-    classes: usize,
+    /// Classes that are looked for beside an anchor: numbers 1 to this.
+    looked_for: u32,
     /// Words first, in the order of the automaton's values; then ranges.
     phrases: Vec<Phrase>,
     /// Numbers from, to (thousandths), and the phrase that stands for them.
@@ -230,69 +234,91 @@ impl Builder {
         *self.classes.entry(class).or_insert(next)
     }
 
-    /// Numbers the classes anew, those beside each other that share their commonest phrase.
-    fn neighbours(&mut self) {
+    /// By class.
+    fn commonness(&self) -> Vec<u32> {
+        let pairs: Vec<&str> = COMMON.split_ascii_whitespace().collect();
+        let common: HashMap<&str, u32> = pairs
+            .chunks_exact(2)
+            .filter_map(|pair| Some((pair[0], pair[1].parse().ok()?)))
+            .collect();
+        let mut commonness = vec![0; self.classes.len()];
+        for (class, id) in &self.classes {
+            let phrases: u32 = class.phrases.iter().map(|phrase| how_common(phrase, &common)).sum();
+            commonness[*id as usize] = phrases + 30 * class.ranges.len() as u32;
+        }
+        commonness
+    }
+
+    /// Numbers the classes anew: first, from 1 on, those that are looked for beside an anchor, those beside each other
+    /// that share their commonest phrase. Returns the new numbers by the old, and how many are looked for.
+    fn renumber(&mut self, looked_for: &[bool]) -> (Vec<u32>, u32) {
         let mut spread: HashMap<&str, usize> = HashMap::new();
         for class in self.classes.keys() {
             class.phrases.iter().for_each(|phrase| *spread.entry(phrase).or_default() += 1);
         }
         let commonest_first = |class: &Class| {
-            let mut phrases: Vec<_> = class
-                .phrases
-                .iter()
-                .map(|phrase| (std::cmp::Reverse(spread[phrase.as_str()]), phrase.clone()))
+            let phrases = class.phrases.iter();
+            let mut phrases: Vec<_> = phrases
+                .map(|phrase| (Reverse(spread[phrase.as_str()]), phrase.clone()))
                 .collect();
             phrases.sort();
             phrases
         };
-        let mut order: Vec<_> = self.classes.iter().map(|(class, id)| (commonest_first(class), &class.ranges, *id)).collect();
+        let mut order: Vec<_> = self
+            .classes
+            .iter()
+            .map(|(class, id)| (!looked_for[*id as usize], commonest_first(class), &class.ranges, *id))
+            .collect();
         order.sort();
-        let mut renamed = vec![0; order.len()];
-        (0..).zip(&order).for_each(|(new, (_, _, old))| renamed[*old as usize] = new);
-        self.classes.values_mut().for_each(|id| *id = renamed[*id as usize]);
-        self.steps.iter_mut().for_each(|step| step.class = renamed[step.class as usize]);
+        let mut renumbered = vec![0; order.len()];
+        (1..).zip(&order).for_each(|(new, (.., old))| renumbered[*old as usize] = new);
+        let count = looked_for.iter().filter(|looked_for| **looked_for).count();
+        self.classes.values_mut().for_each(|id| *id = renumbered[*id as usize]);
+        self.steps.iter_mut().for_each(|step| step.class = renumbered[step.class as usize]);
+        (renumbered, count as u32)
     }
 
     pub fn build(mut self) -> Automaton {
-        self.neighbours();
+        let commonness = self.commonness();
+        let mut looked_for = vec![false; commonness.len()];
+        let mut anchors_of = Vec::with_capacity(self.rules.len());
+        for rule in &mut self.rules {
+            let steps = rule.steps.of(&self.steps);
+            let mut rarest_first: Vec<usize> = (0..steps.len()).collect();
+            rarest_first.sort_by_key(|step| commonness[steps[*step].class as usize]);
+            rule.anchor = rarest_first[0] as u16;
+            let class = |place: usize| rarest_first.get(place).map(|step| steps[*step].class);
+            rarest_first[1..]
+                .iter()
+                .for_each(|step| looked_for[steps[*step].class as usize] = true);
+            anchors_of.push((class(0), [class(1), class(2)]));
+        }
+        let (renumbered, looked_for) = self.renumber(&looked_for);
+        let new = |class: Option<u32>| class.map_or(ALWAYS, |class| renumbered[class as usize]);
+        let classes = renumbered.len() + 1;
+        let mut anchored = [vec![Vec::new(); classes], vec![Vec::new(); classes]];
+        for (rule, (class, wants)) in (0..).zip(anchors_of) {
+            let concept = self.rules[rule as usize].concept;
+            for audience in self.audience[usize::from(concept.0)] {
+                let wants = wants.map(new);
+                anchored[*audience as usize][new(class) as usize].push(Anchor { rule, wants });
+            }
+        }
         let mut words: BTreeMap<String, (bool, Vec<u32>)> = BTreeMap::new();
         let mut numbers: BTreeMap<(i64, i64), Vec<u32>> = BTreeMap::new();
-        let mut commonness = vec![0u32; self.classes.len()];
-        let common: HashMap<&str, u32> = COMMON
-            .split_ascii_whitespace()
-            .collect::<Vec<_>>()
-            .chunks_exact(2)
-            .filter_map(|pair| Some((pair[0], pair[1].parse().ok()?)))
-            .collect();
         for (class, id) in &self.classes {
             for phrase in &class.phrases {
                 let (text, prefix) = match phrase.strip_suffix('*') {
                     Some(text) => (format!(" {text}"), true),
                     None => (format!(" {phrase} "), false),
                 };
-                commonness[*id as usize] += how_common(phrase, &common);
                 words.entry(text).or_insert((prefix, Vec::new())).1.push(*id);
             }
             for range in &class.ranges {
                 numbers.entry(*range).or_default().push(*id);
-                commonness[*id as usize] += 30;
             }
         }
-        let mut anchored = [
-            vec![Vec::new(); self.classes.len()],
-            vec![Vec::new(); self.classes.len()],
-        ];
-        for (at, rule) in self.rules.iter_mut().enumerate() {
-            let steps = rule.steps.of(&self.steps);
-            let mut rarest_first: Vec<usize> = (0..steps.len()).collect();
-            rarest_first.sort_by_key(|step| commonness[steps[*step].class as usize]);
-            rule.anchor = rarest_first[0] as u16;
-            let wants = steps[rarest_first[rarest_first.len().min(2) - 1]].class;
-            for audience in self.audience[usize::from(rule.concept.0)] {
-                anchored[*audience as usize][steps[rarest_first[0]].class as usize].push(Anchor { rule: at as u32, wants });
-            }
-        }
-        let mut sieves = vec![0u64; commonness.len()];
+        let mut sieves = vec![0u64; classes];
         for (phrase, classes) in words.values().map(|(_, classes)| classes).chain(numbers.values()).enumerate() {
             classes.iter().for_each(|class| sieves[*class as usize] |= 1 << (phrase % 64));
         }
@@ -305,10 +331,11 @@ impl Builder {
         let (mut bits, mut anchors) = (Vec::new(), Vec::new());
         let mut phrase = |prefix: bool, words: u16, mut classes: Vec<u32>| {
             classes.sort_unstable();
+            let looked_for = classes.partition_point(|class| *class <= looked_for);
             Phrase {
                 prefix,
                 words,
-                classes: Part::added(&mut bits, bits_of(&classes)),
+                classes: Part::added(&mut bits, bits_of(&classes[..looked_for])),
                 anchors: anchored.each_ref().map(|anchored| {
                     let here = classes.iter().flat_map(|class| &anchored[*class as usize]);
                     Part::added(&mut anchors, here.copied())
@@ -326,7 +353,7 @@ impl Builder {
         }
         Automaton {
             found_by,
-            classes: commonness.len(),
+            looked_for,
             phrases,
             ranges,
             bits,
@@ -484,7 +511,8 @@ impl Automaton {
     ) {
         let inside = hits.by_last.places(part.start, part.end - 1);
         hits.present.clear();
-        hits.present.resize(self.classes.div_ceil(64), 0);
+        hits.present.resize(self.looked_for as usize / 64 + 1, 0);
+        hits.present[0] = 1 << ALWAYS;
         let within = |hit: &&Hit| hit.first >= part.start;
         for hit in hits.by_last.hits[inside.clone()].iter().filter(within) {
             for (word, bits) in hit.classes.of(&self.bits) {
@@ -494,7 +522,7 @@ impl Automaton {
         let hits = &*hits;
         for hit in hits.by_last.hits[inside].iter().filter(within) {
             for anchor in self.phrases[hit.phrase as usize].anchors[audience as usize].of(&self.anchors) {
-                if hits.has(anchor.wants) {
+                if hits.has(anchor.wants[0]) && hits.has(anchor.wants[1]) {
                     self.complete(anchor.rule, *hit, tokens, hits, found, cancelled);
                 }
             }
@@ -565,7 +593,8 @@ impl Automaton {
     ) {
         let rule = &self.rules[at as usize];
         let steps = rule.steps.of(&self.steps);
-        if steps.len() > 2 && !steps.iter().all(|step| hits.has(step.class)) {
+        let others = || (0..steps.len()).filter(|step| *step != usize::from(rule.anchor));
+        if steps.len() > 3 && !others().all(|step| hits.has(steps[step].class)) {
             return;
         }
         let base = anchor.first.saturating_sub(BEFORE_ANCHOR);
