@@ -4,10 +4,12 @@
 
 mod policy;
 mod record;
+mod settings;
 mod watch;
 
-pub use policy::{Assessment, Decision, Happening, Policy, PolicyError, Settings, Why};
+pub use policy::{Assessment, Decision, Happening, Policy, Why};
 pub use record::{Against, Alert, AlertId, Ground, Minimum, Named, NotDone, Quotes, Said, State, alert_of, rounded};
+pub use settings::{PolicyError, Settings};
 pub use watch::{Deadline, Raised, Watch, WatchRow};
 
 use serde::{Deserialize, Serialize};

@@ -6,83 +6,16 @@
 //!    └── booking, message, call back, advice, closing, hold at half the threshold ──►┘  └─ end, silence: told again
 //! ```
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Level;
 use super::record::State;
+use super::settings::{PolicyError, Settings};
 use super::watch::{Chance, Deadline, Handover, Raised, Watch};
 use crate::call::{Care, Deed, End, Voice};
 use crate::record::Timestamp;
 use crate::risk::Thresholds;
 use crate::signals::Needed;
-
-/// The clinical numbers of the policy. Thresholds of risk belong to the model.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Whole turns in which the agent may hand over before an emergency is told.
-    pub fair_turns_emergency: u8,
-    pub fair_turns_urgent: u8,
-    /// Seconds of event time that end the wait where no turn of the agent comes.
-    pub fair_seconds_emergency: u32,
-    pub fair_seconds_urgent: u32,
-    /// Share of the alert threshold that suffices at the last chance.
-    pub last_chance_share: f64,
-    /// Evidence of an emergency finding that alerts at a closing whatever the model says.
-    pub floor_evidence: f32,
-    /// Evidence below which one scored event is not enough.
-    pub weak_evidence: f32,
-    /// Share of the alert threshold below which an alert may clear …
-    pub clear_share: f64,
-    /// … after this many seconds.
-    pub clear_seconds: u32,
-    /// Seconds after which a spoken hand-over must be confirmed.
-    pub handover_seconds: u32,
-    /// Seconds that repeated words of handing over may put that off, counted from the first.
-    pub handover_seconds_at_most: u32,
-    /// Seconds of silence after which contact counts as lost while a need is open.
-    pub contact_lost_seconds: u32,
-    /// Seconds after which an idle call is forgotten.
-    pub idle_seconds: u32,
-    /// Seconds after its end for which a call is kept, for events that come late.
-    pub ended_seconds: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            fair_turns_emergency: 1,
-            fair_turns_urgent: 2,
-            fair_seconds_emergency: 25,
-            fair_seconds_urgent: 35,
-            last_chance_share: 0.8,
-            floor_evidence: 0.85,
-            weak_evidence: 0.7,
-            clear_share: 0.6,
-            clear_seconds: 15,
-            handover_seconds: 60,
-            handover_seconds_at_most: 180,
-            contact_lost_seconds: 45,
-            idle_seconds: 7_200,
-            ended_seconds: 120,
-        }
-    }
-}
-
-#[derive(Debug, PartialEq, thiserror::Error)]
-pub enum PolicyError {
-    #[error("policy.{field} is {value}, it must lie between {low} and {high}")]
-    Range {
-        field: &'static str,
-        value: f64,
-        low: f64,
-        high: f64,
-    },
-    #[error(
-        "policy.idle_seconds ({idle}) must be longer than contact_lost_seconds ({lost}), or a lost call is forgotten before it is told"
-    )]
-    ForgetsFirst { idle: u32, lost: u32 },
-}
 
 /// Settings that are known to make sense, and the model's thresholds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -233,6 +166,8 @@ impl Policy {
             ("last_chance_share", settings.last_chance_share),
             ("clear_share", settings.clear_share),
             ("floor_evidence", f64::from(settings.floor_evidence)),
+            ("floor_need", settings.floor_need),
+            ("floor_alone", f64::from(settings.floor_alone)),
             ("weak_evidence", f64::from(settings.weak_evidence)),
         ];
         for (field, value) in share {
@@ -380,8 +315,12 @@ impl Policy {
     }
 
     fn floor(&self, watch: &Watch, assessment: &Assessment) -> bool {
+        // One match of a wording may be a slip of the lexicon: it needs a sign from the model, or to be said again.
+        let backed =
+            assessment.need >= self.settings.floor_need || assessment.emergency_evidence >= self.settings.floor_alone;
         assessment.emergency
             && assessment.emergency_evidence >= self.settings.floor_evidence
+            && backed
             && self.unsettled(watch, assessment)
             && !assessment.clinical_agent
     }

@@ -596,8 +596,15 @@ fn excerpt(text: &str, (from, to): (u32, u32)) -> &str {
         middle -= 1;
     }
     let place = |(at, _): (usize, char)| at;
-    let mut low = text[..middle].char_indices().rev().nth(MAX_QUOTE_CHARS / 2 - 1).map_or(0, place);
-    let high = text[low..].char_indices().nth(MAX_QUOTE_CHARS).map(|next| low + place(next));
+    let mut low = text[..middle]
+        .char_indices()
+        .rev()
+        .nth(MAX_QUOTE_CHARS / 2 - 1)
+        .map_or(0, place);
+    let high = text[low..]
+        .char_indices()
+        .nth(MAX_QUOTE_CHARS)
+        .map(|next| low + place(next));
     if high.is_none() {
         low = text.char_indices().rev().nth(MAX_QUOTE_CHARS - 1).map_or(0, place);
     }

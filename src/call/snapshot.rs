@@ -347,7 +347,9 @@ fn quotes_of(rows: Vec<QuoteRow>, lexicon: &Lexicon) -> Vec<Quote> {
         if let Some(own) = row.text {
             text = shared(&quotes, &own);
         }
-        let Some(concept) = lexicon.with_key(row.key) else { continue };
+        let Some(concept) = lexicon.with_key(row.key) else {
+            continue;
+        };
         quotes.push(Quote {
             concept,
             text: Arc::clone(&text),

@@ -129,7 +129,13 @@ fn by_threshold(version: &Version) -> Result<Vec<(f64, Pipeline)>, Failure> {
             alert,
         };
         let policy = Policy::new(Settings::default(), model.thresholds)?;
-        let pipeline = Pipeline::new(version.lexicon.clone(), version.wording.clone(), model, String::new(), policy);
+        let pipeline = Pipeline::new(
+            version.lexicon.clone(),
+            version.wording.clone(),
+            model,
+            String::new(),
+            policy,
+        );
         Ok((alert, pipeline))
     };
     GRID.into_iter().map(at).collect()

@@ -104,6 +104,13 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
 /// The evidence of a turn's wording and the terms that made it.
 fn loudest(reader: &Reader, text: &str) -> String {
     let terms = reader.loudest(text);
-    let shown = terms.iter().take(SHOWN).map(|(term, weight)| format!("{weight:+.1} {term:?}"));
-    format!("{:+.2}: {}", reader.caller(text).wording, shown.collect::<Vec<_>>().join(", "))
+    let shown = terms
+        .iter()
+        .take(SHOWN)
+        .map(|(term, weight)| format!("{weight:+.1} {term:?}"));
+    format!(
+        "{:+.2}: {}",
+        reader.caller(text).wording,
+        shown.collect::<Vec<_>>().join(", ")
+    )
 }

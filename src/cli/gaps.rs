@@ -84,7 +84,11 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             if present != phrase.is_present() {
                 let read = heard.known.iter().map(|known| {
                     let name = &lexicon.concept(known.concept).id;
-                    let status = if known.is_present() { "present" } else { known.status.as_str() };
+                    let status = if known.is_present() {
+                        "present"
+                    } else {
+                        known.status.as_str()
+                    };
                     format!("{name} {status}")
                 });
                 finding.gaps.push(Gap {
@@ -106,8 +110,17 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             finding.named, finding.stated, finding.taken_as_present, finding.near_misses
         );
         for gap in &finding.gaps {
-            let agent = gap.agent.as_ref().map(|agent| format!("({agent}) ")).unwrap_or_default();
-            println!("  [{}] {agent}{}\n      read: {}", gap.kind, gap.caller, gap.read.join(", "));
+            let agent = gap
+                .agent
+                .as_ref()
+                .map(|agent| format!("({agent}) "))
+                .unwrap_or_default();
+            println!(
+                "  [{}] {agent}{}\n      read: {}",
+                gap.kind,
+                gap.caller,
+                gap.read.join(", ")
+            );
         }
     }
     let sum = |of: fn(&Finding) -> usize| findings.values().map(of).sum::<usize>();
@@ -152,11 +165,16 @@ fn acts(path: &Path, reader: &Reader, common: &Common) -> Result<(), Failure> {
         }
         let own = all.entry(sentence.act.clone()).or_default();
         let understood = found.contains(&sentence.act.as_str()) || (sentence.act == "none" && found.is_empty());
-        let count = if sentence.kept { &mut own.kept_apart } else { &mut own.looked_at };
+        let count = if sentence.kept {
+            &mut own.kept_apart
+        } else {
+            &mut own.looked_at
+        };
         count[0] += usize::from(understood);
         count[1] += 1;
         if !understood && !sentence.kept {
-            own.missed.push(format!("{} (read: {})", sentence.text, found.join(", ")));
+            own.missed
+                .push(format!("{} (read: {})", sentence.text, found.join(", ")));
         }
     }
     if common.output.is_json() {

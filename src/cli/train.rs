@@ -155,7 +155,8 @@ fn golden_rows(path: &Path, lexicon: &Arc<Lexicon>, trained: &Trained) -> Result
     }
     let policy = crate::alert::Policy::new(Default::default(), trained.model.thresholds)?;
     let wording = Arc::new(trained.wording.clone());
-    let pipeline = crate::pipeline::Pipeline::new(lexicon.clone(), wording, trained.model.clone(), String::new(), policy);
+    let pipeline =
+        crate::pipeline::Pipeline::new(lexicon.clone(), wording, trained.model.clone(), String::new(), policy);
     let mut bytes = Vec::new();
     for row in 0..ROWS {
         let call = &calls[row % calls.len()];
@@ -189,7 +190,11 @@ fn report(trained: &Trained, rows: &[crate::evaluation::Row]) -> String {
     let section = Section {
         name: "training data, out of fold".into(),
         sha256: None,
-        sweep: trained.budget.iter().map(|row| (row.alert, row.false_pages, needy(row))).collect(),
+        sweep: trained
+            .budget
+            .iter()
+            .map(|row| (row.alert, row.false_pages, needy(row)))
+            .collect(),
         results: trained.out_of_fold.clone(),
         rows: rows.to_vec(),
     };

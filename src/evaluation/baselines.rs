@@ -9,10 +9,40 @@ use crate::signals::Status;
 
 /// Words at which a list of alarm words would page: the plain list that such systems begin with.
 const ALARM_WORDS: [&str; 34] = [
-    "chest", "heart", "breath", "stroke", "numb", "weak", "slur", "droop", "blood", "bleed", "faint", "passed out",
-    "blacked out", "unconscious", "collaps", "seiz", "worst headache", "severe", "sudden", "clot", "swollen",
-    "swelling", "overdos", "suicid", "kill myself", "allerg", "confus", "stiff neck", "vision", "vomit", "throwing up",
-    "fever", "pregnan", "choking",
+    "chest",
+    "heart",
+    "breath",
+    "stroke",
+    "numb",
+    "weak",
+    "slur",
+    "droop",
+    "blood",
+    "bleed",
+    "faint",
+    "passed out",
+    "blacked out",
+    "unconscious",
+    "collaps",
+    "seiz",
+    "worst headache",
+    "severe",
+    "sudden",
+    "clot",
+    "swollen",
+    "swelling",
+    "overdos",
+    "suicid",
+    "kill myself",
+    "allerg",
+    "confus",
+    "stiff neck",
+    "vision",
+    "vomit",
+    "throwing up",
+    "fever",
+    "pregnan",
+    "choking",
 ];
 
 /// The event at which each simpler judge pages, if it does.
@@ -65,13 +95,13 @@ impl Baselines {
                         slot(&mut pages).get_or_insert(outcome.seq);
                     }
                 };
-                let heard = outcome
-                    .applied
-                    .changes
-                    .iter()
-                    .any(|change| pipeline.lexicon().concept(change.concept).needed().is_some() && change.status != Status::Retracted);
+                let heard = outcome.applied.changes.iter().any(|change| {
+                    pipeline.lexicon().concept(change.concept).needed().is_some() && change.status != Status::Retracted
+                });
                 page(heard, |pages| &mut pages.lexicon_without_scope);
-                page(outcome.need.is_some_and(|need| need >= alert), |pages| &mut pages.need_only);
+                page(outcome.need.is_some_and(|need| need >= alert), |pages| {
+                    &mut pages.need_only
+                });
             });
             let present = watched.call.heard().known.iter().any(|known| {
                 known.evidence() >= PRESENT && pipeline.lexicon().concept(known.concept).needed().is_some()

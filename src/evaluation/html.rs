@@ -37,7 +37,11 @@ pub fn page(model: &str, threshold: f64, sections: &[Section]) -> String {
             "<h2>{}</h2><p class=\"note\">{} calls{}</p>",
             escape(&section.name),
             section.results.len(),
-            section.sha256.as_ref().map(|digest| format!(", sha256 {}", &digest[..12])).unwrap_or_default()
+            section
+                .sha256
+                .as_ref()
+                .map(|digest| format!(", sha256 {}", &digest[..12]))
+                .unwrap_or_default()
         );
         measures(&mut html, &section.rows);
         let own: Vec<&CallResult> = section.results.iter().filter(|r| !r.handed_over).collect();
@@ -94,12 +98,23 @@ fn roc(calls: &[&CallResult]) -> String {
     let mut random = rand::rngs::StdRng::seed_from_u64(1);
     let mut draws: Vec<Vec<(f64, f64)>> = (0..DRAWS)
         .map(|_| {
-            let drawn: Vec<&CallResult> = (0..calls.len()).filter_map(|_| calls.choose(&mut random).copied()).collect();
-            passing(&drawn).into_iter().filter(|(x, y)| !x.is_nan() && !y.is_nan()).collect()
+            let drawn: Vec<&CallResult> = (0..calls.len())
+                .filter_map(|_| calls.choose(&mut random).copied())
+                .collect();
+            passing(&drawn)
+                .into_iter()
+                .filter(|(x, y)| !x.is_nan() && !y.is_nan())
+                .collect()
         })
         .collect();
     draws.push(passing(calls));
-    plot("ROC of need", "calls without need above", "needy calls above", &draws, Shape::Diagonal)
+    plot(
+        "ROC of need",
+        "calls without need above",
+        "needy calls above",
+        &draws,
+        Shape::Diagonal,
+    )
 }
 
 fn precision_recall(calls: &[&CallResult]) -> String {
@@ -110,7 +125,13 @@ fn precision_recall(calls: &[&CallResult]) -> String {
         .skip(1)
         .map(|(of_others, of_needy)| (of_needy, of_needy * needy / (of_needy * needy + of_others * others)))
         .collect();
-    plot("Precision and recall of need", "recall", "precision", &[curve], Shape::Line)
+    plot(
+        "Precision and recall of need",
+        "recall",
+        "precision",
+        &[curve],
+        Shape::Line,
+    )
 }
 
 /// Mean need against the share that is needy, in fifths of the calls.
@@ -124,12 +145,24 @@ fn calibration(calls: &[&CallResult]) -> String {
             (mean, share(part.iter().map(|call| call.is_need())))
         })
         .collect();
-    plot("Calibration, fifths of the calls", "mean need", "share that is needy", &[points], Shape::PointsOnDiagonal)
+    plot(
+        "Calibration, fifths of the calls",
+        "mean need",
+        "share that is needy",
+        &[points],
+        Shape::PointsOnDiagonal,
+    )
 }
 
 fn trade(sweep: &[(f64, f64, f64)]) -> String {
     let curve = sweep.iter().map(|(_, others, needy)| (*others, *needy)).collect();
-    plot("Pages by threshold", "calls without need paged", "needy calls paged in time", &[curve], Shape::Points)
+    plot(
+        "Pages by threshold",
+        "calls without need paged",
+        "needy calls paged in time",
+        &[curve],
+        Shape::Points,
+    )
 }
 
 /// Share of the needy calls that is paged within so many events of the red flag.
@@ -138,13 +171,19 @@ fn waits(calls: &[&CallResult]) -> String {
     let needy: Vec<&&CallResult> = calls.iter().filter(|c| c.is_need() && c.red_flag.is_some()).collect();
     let curve = (0..=MOST)
         .map(|wait| {
-            let told = needy.iter().map(|c| {
-                c.page.zip(c.red_flag).is_some_and(|(page, flag)| page <= flag + wait) && c.paged_in_time()
-            });
+            let told = needy
+                .iter()
+                .map(|c| c.page.zip(c.red_flag).is_some_and(|(page, flag)| page <= flag + wait) && c.paged_in_time());
             (wait as f64 / MOST as f64, share(told))
         })
         .collect();
-    plot("Events from red flag to page", "events, 0 to 20", "needy calls paged by then", &[curve], Shape::Line)
+    plot(
+        "Events from red flag to page",
+        "events, 0 to 20",
+        "needy calls paged by then",
+        &[curve],
+        Shape::Line,
+    )
 }
 
 /// What stands beside the curve.
@@ -170,16 +209,29 @@ fn plot(title: &str, x: &str, y: &str, curves: &[Vec<(f64, f64)>], shape: Shape)
             .x_label_area_size(34)
             .y_label_area_size(40)
             .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-        chart.configure_mesh().x_desc(x).y_desc(y).x_labels(5).y_labels(5).light_line_style(WHITE).draw()?;
+        chart
+            .configure_mesh()
+            .x_desc(x)
+            .y_desc(y)
+            .x_labels(5)
+            .y_labels(5)
+            .light_line_style(WHITE)
+            .draw()?;
         if matches!(shape, Shape::Diagonal | Shape::PointsOnDiagonal) {
             chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], RGBColor(200, 200, 200)))?;
         }
         for (number, curve) in curves.iter().enumerate() {
             let strong = number + 1 == curves.len();
-            let style = if strong { RGBColor(20, 90, 170).stroke_width(2) } else { RGBColor(170, 200, 230).stroke_width(1) };
+            let style = if strong {
+                RGBColor(20, 90, 170).stroke_width(2)
+            } else {
+                RGBColor(170, 200, 230).stroke_width(1)
+            };
             chart.draw_series(LineSeries::new(curve.iter().copied(), style))?;
             if strong && matches!(shape, Shape::Points | Shape::PointsOnDiagonal) {
-                let dots = curve.iter().map(|point| Circle::new(*point, 3, RGBColor(20, 90, 170).filled()));
+                let dots = curve
+                    .iter()
+                    .map(|point| Circle::new(*point, 3, RGBColor(20, 90, 170).filled()));
                 chart.draw_series(dots)?;
             }
         }
@@ -193,7 +245,9 @@ fn plot(title: &str, x: &str, y: &str, curves: &[Vec<(f64, f64)>], shape: Shape)
 }
 
 fn baselines(html: &mut String, calls: &[&CallResult]) {
-    html.push_str("<h3>Beside simpler judges</h3><table><tr><th>judge<th>emergency in time<th>urgent in time<th>no need, paged");
+    html.push_str(
+        "<h3>Beside simpler judges</h3><table><tr><th>judge<th>emergency in time<th>urgent in time<th>no need, paged",
+    );
     let mut line = |name: &str, page: &dyn Fn(&CallResult) -> Option<u64>| {
         let in_time = |needed| {
             let part: Vec<&&CallResult> = calls.iter().filter(|c| c.needed == needed).collect();
@@ -247,7 +301,10 @@ fn days(html: &mut String, calls: &[&CallResult]) {
 fn thresholds(html: &mut String, sweep: &[(f64, f64, f64)]) {
     html.push_str("<h3>Thresholds</h3><table><tr><th>alert from<th>no need, paged<th>needy, paged in time");
     for (threshold, others, needy) in sweep {
-        let _ = write!(html, "<tr><td class=n>{threshold:.2}<td class=n>{others:.3}<td class=n>{needy:.3}");
+        let _ = write!(
+            html,
+            "<tr><td class=n>{threshold:.2}<td class=n>{others:.3}<td class=n>{needy:.3}"
+        );
     }
     html.push_str("</table>");
 }
@@ -286,12 +343,18 @@ const ERRORS_SHOWN: usize = 20;
 fn errors(html: &mut String, calls: &[&CallResult]) {
     type Wrong = fn(&CallResult) -> bool;
     let kinds: [(&str, Wrong); 5] = [
-        ("Emergencies that were never paged", |c| c.needed == NeededLabel::Emergency && c.page.is_none()),
+        ("Emergencies that were never paged", |c| {
+            c.needed == NeededLabel::Emergency && c.page.is_none()
+        }),
         ("Emergencies that were paged too late", |c| {
             c.needed == NeededLabel::Emergency && c.page.is_some() && !c.paged_in_time()
         }),
-        ("Urgent calls that were not paged in time", |c| c.needed == NeededLabel::Urgent && !c.paged_in_time()),
-        ("Same-day calls that were paged", |c| c.needed == NeededLabel::SameDay && c.page.is_some()),
+        ("Urgent calls that were not paged in time", |c| {
+            c.needed == NeededLabel::Urgent && !c.paged_in_time()
+        }),
+        ("Same-day calls that were paged", |c| {
+            c.needed == NeededLabel::SameDay && c.page.is_some()
+        }),
         ("Routine calls and errands that were paged", |c| {
             matches!(c.needed, NeededLabel::Routine | NeededLabel::None) && c.page.is_some()
         }),
@@ -337,7 +400,16 @@ mod tests {
 
     #[test]
     fn a_curve_is_drawn() {
-        let svg = plot("title", "x", "y", &[vec![(0.0, 0.0), (0.5, 0.9), (1.0, 1.0)]], Shape::Points);
-        assert!(svg.contains("<svg") && svg.contains("polyline") && svg.contains("circle"), "{svg}");
+        let svg = plot(
+            "title",
+            "x",
+            "y",
+            &[vec![(0.0, 0.0), (0.5, 0.9), (1.0, 1.0)]],
+            Shape::Points,
+        );
+        assert!(
+            svg.contains("<svg") && svg.contains("polyline") && svg.contains("circle"),
+            "{svg}"
+        );
     }
 }

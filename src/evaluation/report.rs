@@ -65,7 +65,11 @@ impl CallResult {
             channel: started.map_or("phone", |started| started.channel.as_str()),
             age: patient.and_then(|patient| patient.age),
             sex: patient.and_then(|patient| patient.sex).map(crate::record::Sex::as_str),
-            labelled: label.findings.iter().map(|f| format!("{} {}", f.finding, f.status)).collect(),
+            labelled: label
+                .findings
+                .iter()
+                .map(|f| format!("{} {}", f.finding, f.status))
+                .collect(),
             read: read(pipeline, &outcomes, end),
             baselines: Baselines::of(pipeline, &call.events),
         }
@@ -124,10 +128,7 @@ fn closing(call: &LabelledCall) -> (u64, u64) {
 
 /// Runs every call through the pipeline.
 pub fn judge<'c>(pipeline: &Pipeline, calls: impl IntoIterator<Item = &'c LabelledCall>) -> Vec<CallResult> {
-    calls
-        .into_iter()
-        .map(|call| CallResult::of(pipeline, call))
-        .collect()
+    calls.into_iter().map(|call| CallResult::of(pipeline, call)).collect()
 }
 
 /// By alert threshold: the share of calls without need that page, and of needy calls paged in time.

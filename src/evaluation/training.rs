@@ -119,18 +119,25 @@ impl Phrase {
             }),
             ..Started::default()
         });
-        let question = self.agent.as_deref().unwrap_or("thank you for calling how can i help you today");
-        [started, said(Speaker::Agent, question), said(Speaker::Caller, &self.caller)]
-            .into_iter()
-            .zip(0..)
-            .map(|(body, seq)| Event {
-                call_id: id.clone(),
-                seq: Some(seq),
-                event_id: None,
-                at: at.plus_seconds(seq as u32 * 6),
-                body,
-            })
-            .collect()
+        let question = self
+            .agent
+            .as_deref()
+            .unwrap_or("thank you for calling how can i help you today");
+        [
+            started,
+            said(Speaker::Agent, question),
+            said(Speaker::Caller, &self.caller),
+        ]
+        .into_iter()
+        .zip(0..)
+        .map(|(body, seq)| Event {
+            call_id: id.clone(),
+            seq: Some(seq),
+            event_id: None,
+            at: at.plus_seconds(seq as u32 * 6),
+            body,
+        })
+        .collect()
     }
 }
 
@@ -165,7 +172,10 @@ pub fn train(
     let of_phrases: Vec<WordingCounts> = phrases.iter().map(|phrases| wordings_of(phrases)).collect();
     let mut counts = WordingCounts::default();
     of_corpora.iter().chain(&of_phrases).for_each(|own| counts.add(own));
-    let by_others: Vec<Arc<Wording>> = of_corpora.iter().map(|own| Arc::new(counts.without(own).wording())).collect();
+    let by_others: Vec<Arc<Wording>> = of_corpora
+        .iter()
+        .map(|own| Arc::new(counts.without(own).wording()))
+        .collect();
     progress("reading calls");
     for (corpus, wording) in corpora.iter().zip(&by_others) {
         let pipeline = pipeline(lexicon, wording, blank.clone())?;
@@ -253,7 +263,13 @@ pub const GRID: [f64; 14] = [
 
 fn pipeline(lexicon: &Arc<Lexicon>, wording: &Arc<Wording>, model: Model) -> Result<Pipeline, PolicyError> {
     let policy = crate::alert::Policy::new(Settings::default(), model.thresholds)?;
-    Ok(Pipeline::new(lexicon.clone(), wording.clone(), model, String::new(), policy))
+    Ok(Pipeline::new(
+        lexicon.clone(),
+        wording.clone(),
+        model,
+        String::new(),
+        policy,
+    ))
 }
 
 /// Of twins with the same words, the one in which the matter was closed without a clinician, by corpus.
@@ -264,7 +280,8 @@ fn one_of_each_case(corpora: &[Corpus]) -> Vec<Vec<&LabelledCall>> {
             let label = &corpus.calls[*at].label;
             label.is_sure() && !label.is_handed_over()
         });
-        own.filter(|at| cases.insert(corpus.calls[*at].label.case().to_owned())).collect()
+        own.filter(|at| cases.insert(corpus.calls[*at].label.case().to_owned()))
+            .collect()
     };
     corpora
         .iter()
@@ -282,7 +299,9 @@ fn wordings_of_calls(corpus: &Corpus) -> WordingCounts {
     for call in corpus.calls.iter().filter(|call| !call.label.is_handed_over()) {
         let label = &call.label;
         for event in &call.events {
-            let (Body::Utterance(said), Some(seq)) = (&event.body, event.seq) else { continue };
+            let (Body::Utterance(said), Some(seq)) = (&event.body, event.seq) else {
+                continue;
+            };
             if said.speaker != Speaker::Caller {
                 continue;
             }

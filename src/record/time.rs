@@ -26,7 +26,9 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let at: jiff::Timestamp = text.parse().ok()?;
         let millis = at.as_millisecond();
-        (YEAR_2000..YEAR_2100).contains(&millis).then(|| Self::from_millis(millis))
+        (YEAR_2000..YEAR_2100)
+            .contains(&millis)
+            .then(|| Self::from_millis(millis))
     }
 
     pub const fn plus_millis(self, millis: i64) -> Self {

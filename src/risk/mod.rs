@@ -8,7 +8,7 @@ mod train;
 pub use calibrate::Platt;
 pub use explain::{Contribution, explain};
 pub use model::{Model, ModelError, SCHEMA, Stage, Thresholds};
-pub use train::{FOLDS, Example, FitError, Fitted, fit_need, fit_risk, folds_of};
+pub use train::{Example, FOLDS, FitError, Fitted, fit_need, fit_risk, folds_of};
 
 /// σ(z)
 pub fn sigmoid(z: f64) -> f64 {

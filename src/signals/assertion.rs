@@ -251,8 +251,12 @@ impl<'t> Scope<'t> {
         if self.anywhere & cue.bit() == 0 {
             return false;
         }
-        let begin = self.placed.partition_point(|placed| usize::from(placed.words.last) < from);
-        let here = self.placed[begin..].iter().take_while(|placed| usize::from(placed.words.last) < to);
+        let begin = self
+            .placed
+            .partition_point(|placed| usize::from(placed.words.last) < from);
+        let here = self.placed[begin..]
+            .iter()
+            .take_while(|placed| usize::from(placed.words.last) < to);
         here.into_iter().any(|placed| placed.cue == cue && which(placed.words))
     }
 
@@ -285,7 +289,11 @@ impl<'t> Scope<'t> {
     }
 
     fn cue_in_clause(&self, cue: Cue, clause: u16, found: &Match) -> bool {
-        if self.in_clause.get(usize::from(clause)).is_none_or(|cues| cues & cue.bit() == 0) {
+        if self
+            .in_clause
+            .get(usize::from(clause))
+            .is_none_or(|cues| cues & cue.bit() == 0)
+        {
             return false;
         }
         let from = self.placed.partition_point(|placed| placed.clause < clause);

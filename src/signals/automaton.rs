@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use daachorse::{DoubleArrayAhoCorasick, DoubleArrayAhoCorasickBuilder};
 
+use super::common;
 use super::lexicon::ConceptId;
 use super::normalize::{Token, Tokens};
 use super::pattern::{self, Atoms, Class, Gap, PatternError};
@@ -236,14 +237,10 @@ impl Builder {
 
     /// By class.
     fn commonness(&self) -> Vec<u32> {
-        let pairs: Vec<&str> = COMMON.split_ascii_whitespace().collect();
-        let common: HashMap<&str, u32> = pairs
-            .chunks_exact(2)
-            .filter_map(|pair| Some((pair[0], pair[1].parse().ok()?)))
-            .collect();
+        let common = common::words();
         let mut commonness = vec![0; self.classes.len()];
         for (class, id) in &self.classes {
-            let phrases: u32 = class.phrases.iter().map(|phrase| how_common(phrase, &common)).sum();
+            let phrases: u32 = class.phrases.iter().map(|phrase| common::often(phrase, &common)).sum();
             commonness[*id as usize] = phrases + 30 * class.ranges.len() as u32;
         }
         commonness
@@ -254,7 +251,10 @@ impl Builder {
     fn renumber(&mut self, looked_for: &[bool]) -> (Vec<u32>, u32) {
         let mut spread: HashMap<&str, usize> = HashMap::new();
         for class in self.classes.keys() {
-            class.phrases.iter().for_each(|phrase| *spread.entry(phrase).or_default() += 1);
+            class
+                .phrases
+                .iter()
+                .for_each(|phrase| *spread.entry(phrase).or_default() += 1);
         }
         let commonest_first = |class: &Class| {
             let phrases = class.phrases.iter();
@@ -271,10 +271,14 @@ impl Builder {
             .collect();
         order.sort();
         let mut renumbered = vec![0; order.len()];
-        (1..).zip(&order).for_each(|(new, (.., old))| renumbered[*old as usize] = new);
+        (1..)
+            .zip(&order)
+            .for_each(|(new, (.., old))| renumbered[*old as usize] = new);
         let count = looked_for.iter().filter(|looked_for| **looked_for).count();
         self.classes.values_mut().for_each(|id| *id = renumbered[*id as usize]);
-        self.steps.iter_mut().for_each(|step| step.class = renumbered[step.class as usize]);
+        self.steps
+            .iter_mut()
+            .for_each(|step| step.class = renumbered[step.class as usize]);
         (renumbered, count as u32)
     }
 
@@ -319,10 +323,19 @@ impl Builder {
             }
         }
         let mut sieves = vec![0u64; classes];
-        for (phrase, classes) in words.values().map(|(_, classes)| classes).chain(numbers.values()).enumerate() {
-            classes.iter().for_each(|class| sieves[*class as usize] |= 1 << (phrase % 64));
+        for (phrase, classes) in words
+            .values()
+            .map(|(_, classes)| classes)
+            .chain(numbers.values())
+            .enumerate()
+        {
+            classes
+                .iter()
+                .for_each(|class| sieves[*class as usize] |= 1 << (phrase % 64));
         }
-        self.steps.iter_mut().for_each(|step| step.sieve = sieves[step.class as usize]);
+        self.steps
+            .iter_mut()
+            .for_each(|step| step.sieve = sieves[step.class as usize]);
         let found_by = (!words.is_empty()).then(|| {
             DoubleArrayAhoCorasickBuilder::new()
                 .build_with_values(words.keys().zip(0u32..))
@@ -364,35 +377,6 @@ impl Builder {
             written: self.written,
         }
     }
-}
-
-/// The commonest words of written calls, in 10,000: used only to choose where to look first.
-const COMMON: &str = "the 477 i 409 is 310 it 240 and 228 you 205 a 191 to 129 that 114 in 110 my 109 on 100 for 93 not 91 no 91 okay \
-    84 have 81 at 79 one 77 of 74 do 73 with 72 am 72 can 71 he 70 so 68 like 64 she 64 me 64 this 61 or 57 are 53 \
-    will 52 got 50 your 48 they 47 was 45 up 44 good 41 what 40 two 38 just 34 any 34 all 33 her 32 there 29 had 29 \
-    get 29 now 29 right 28 but 28 out 27 when 27 would 26 then 26 since 26 put 26 about 25 see 25 we 25 yes 25 did \
-    24 oh 24 down 24 be 24 need 24 morning 23 how 23 four 23 three 22 if 22 last 22 doctor 22 thank 21 want 21 back \
-    21 same 20 from 20 been 20 today 19 his 19 dr 18 twenty 18 nine 18 says 18 as 18 here 17 him 17 go 17 day 17 \
-    name 16 well 16 has 16 hi 16 yeah 16 know 16 five 15 ten 15 before 15 off 15 nothing 15 does 15 anything 15 \
-    eight 15 night 15 days 14 them 14 by 14 pain 14 call 14 new 14 over 14 let 14 forty 14 family 14 come 14 ha 14 \
-    still 13 fine 13 thirty 13 take 13 time 13 date 13 nurse 12 every 12 six 12 help 12 ask 12 after 12 thursday 12 \
-    fifty 12 say 12 birth 12 only 12 little 12 week 12 tomorrow 12 too 12 fever 12 thing 12 said 11 going 11 tell 11 \
-    friday 11 an 11 visit 11 monday 11 first 11 blood 11 could 11 care 10 may 10 wife 10 look 10 please 10 calling \
-    10 years 10 bring 9 both 9 more 9 seven 9 sorry 9 left 9 birthday 9 thanks 9 eleven 9 something 9 alright 9 \
-    chest 9 sure 9 ninety 9 went 9 tuesday 8 form 8 some 8 year 8 trouble 8 wednesday 8 medicine 8 ma 8 hello 8 note \
-    8 fifteen 8 side 8 think 8 again 7 never 7 somebody 7 number 7 other 7 work 7 maybe 7 clinic 7 next 7 second 7 \
-    feel 7 because 7 yesterday 7 took 7 water 7 nineteen 7 um 7 miss 7 insurance 7 us 7 o 7 send 7 keep 7 should 7 \
-    home 6 sir 6 doing 6 check 6 em 6 hear 6 which 6 till 6 mr 6 weeks 6 better 6 give 6 head 6 heart 6";
-
-/// A guess at how often a phrase turns up in 10,000 words.
-fn how_common(phrase: &str, common: &HashMap<&str, u32>) -> u32 {
-    const RARE: u32 = 2;
-    let of = |word: &str| match word.strip_suffix('*') {
-        Some(stem) => RARE + common.iter().filter(|(word, _)| word.starts_with(stem)).map(|(_, often)| often).sum::<u32>(),
-        None => common.get(word).copied().unwrap_or(RARE),
-    };
-    let rarest = phrase.split(' ').map(of).min().unwrap_or(RARE);
-    if phrase.contains(' ') { rarest.div_ceil(8) } else { rarest }
 }
 
 /// Where a phrase stands.
@@ -480,7 +464,14 @@ impl Automaton {
             let mut from = 0;
             while from < tokens.tokens.len() {
                 let end = end_of_part(tokens, from, audience);
-                self.read_part(tokens, from as u16..end as u16, audience, hits, &mut found, &mut cancelled);
+                self.read_part(
+                    tokens,
+                    from as u16..end as u16,
+                    audience,
+                    hits,
+                    &mut found,
+                    &mut cancelled,
+                );
                 from = end;
             }
             cancelled.sort_unstable_by_key(|c: &Match| c.concept);
@@ -603,7 +594,10 @@ impl Automaton {
             last: anchor.last,
             covered: span(base, anchor.first, anchor.last),
         };
-        let (before, after) = (&steps[..=usize::from(rule.anchor)], &steps[usize::from(rule.anchor) + 1..]);
+        let (before, after) = (
+            &steps[..=usize::from(rule.anchor)],
+            &steps[usize::from(rule.anchor) + 1..],
+        );
         let Some(begun) = self.backwards(before, from, base, hits) else {
             return;
         };

@@ -6,6 +6,7 @@
 
 mod assertion;
 mod automaton;
+mod common;
 mod lexicon;
 mod normalize;
 mod pattern;

@@ -90,7 +90,11 @@ fn split(text: &str) -> Vec<Word<'_>> {
             mark = mark.max(seen);
             continue;
         }
-        at = if first.is_ascii_digit() { end_of_number(text, at) } else { end_of_word(text, at) };
+        at = if first.is_ascii_digit() {
+            end_of_number(text, at)
+        } else {
+            end_of_word(text, at)
+        };
         push(&mut words, &text[start..at], (start, at), &mut mark);
     }
     if mark == Mark::Question
@@ -162,11 +166,7 @@ fn push<'t>(words: &mut Vec<Word<'t>>, raw: &'t str, source: (usize, usize), mar
             .collect()
     };
     // "to the er" is a place
-    let place = word == "er"
-        && matches!(
-            words.last().map(|w| &*w.text),
-            Some("the" | "an" | "to" | "nearest")
-        );
+    let place = word == "er" && matches!(words.last().map(|w| &*w.text), Some("the" | "an" | "to" | "nearest"));
     if is_filler(&word) && !place {
         return;
     }

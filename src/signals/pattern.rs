@@ -151,11 +151,16 @@ impl Class {
 
     /// Takes out what another of its phrases finds as well: beside `pain*`, `painful` says nothing new.
     pub fn prune(&mut self) {
-        let stems: Vec<String> = self.phrases.iter().filter_map(|phrase| Some(phrase.strip_suffix('*')?.to_owned())).collect();
+        let stems: Vec<String> = self
+            .phrases
+            .iter()
+            .filter_map(|phrase| Some(phrase.strip_suffix('*')?.to_owned()))
+            .collect();
         self.phrases.retain(|phrase| {
             let text = phrase.strip_suffix('*').unwrap_or(phrase);
             let is_found = |stem: &String| {
-                (text.len() > stem.len() || !phrase.ends_with('*')) && text.strip_prefix(stem.as_str()).is_some_and(|rest| !rest.contains(' '))
+                (text.len() > stem.len() || !phrase.ends_with('*'))
+                    && text.strip_prefix(stem.as_str()).is_some_and(|rest| !rest.contains(' '))
             };
             !stems.iter().any(is_found)
         });

@@ -19,7 +19,11 @@ pub struct Wording(Box<[i8]>);
 
 impl std::fmt::Debug for Wording {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Wording({} terms)", self.0.iter().filter(|weight| **weight != 0).count())
+        write!(
+            f,
+            "Wording({} terms)",
+            self.0.iter().filter(|weight| **weight != 0).count()
+        )
     }
 }
 
@@ -41,7 +45,11 @@ impl Wording {
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        MAGIC.iter().copied().chain(self.0.iter().map(|weight| *weight as u8)).collect()
+        MAGIC
+            .iter()
+            .copied()
+            .chain(self.0.iter().map(|weight| *weight as u8))
+            .collect()
     }
 
     /// Evidence of a turn: its weights summed, over the root of their number, so that long turns do not win by length.
@@ -52,13 +60,19 @@ impl Wording {
             sum += i32::from(self.0[place]);
             count += 1;
         });
-        if count == 0 { 0.0 } else { sum as f32 / SCALE / (count as f32).sqrt() }
+        if count == 0 {
+            0.0
+        } else {
+            sum as f32 / SCALE / (count as f32).sqrt()
+        }
     }
 
     /// The terms of a turn with their weights, the strongest first.
     pub fn loudest(&self, tokens: &Tokens) -> Vec<(String, f32)> {
         let mut all = Vec::new();
-        terms(tokens, |place, term| all.push((term.spelled(tokens), f32::from(self.0[place]) / SCALE)));
+        terms(tokens, |place, term| {
+            all.push((term.spelled(tokens), f32::from(self.0[place]) / SCALE))
+        });
         all.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
         all.dedup();
         all
@@ -94,7 +108,11 @@ fn terms(tokens: &Tokens, mut found: impl FnMut(usize, Term)) {
             None => hash(text.as_bytes()),
         };
         let short = stem(text);
-        let stem = if short.len() == text.len() { word } else { hash(short.as_bytes()) };
+        let stem = if short.len() == text.len() {
+            word
+        } else {
+            hash(short.as_bytes())
+        };
         found(place(word, 0), Term::Word(at));
         if short.len() >= STEM {
             found(place(stem, 1), Term::Stem(at));
@@ -128,9 +146,9 @@ fn stem(word: &str) -> &str {
 
 /// FNV-1a.
 fn hash(bytes: &[u8]) -> u32 {
-    bytes
-        .iter()
-        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// Mixes once more, so that all bits of the hash decide.
@@ -171,7 +189,12 @@ impl WordingCounts {
     pub fn without(&self, others: &Self) -> Self {
         let less = |all: [u32; 2], own: [u32; 2]| [all[0] - own[0], all[1] - own[1]];
         Self {
-            terms: self.terms.iter().zip(&others.terms).map(|(all, own)| less(*all, *own)).collect(),
+            terms: self
+                .terms
+                .iter()
+                .zip(&others.terms)
+                .map(|(all, own)| less(*all, *own))
+                .collect(),
             turns: less(self.turns, others.turns),
         }
     }
@@ -211,7 +234,9 @@ mod tests {
     fn learned() -> (WordingCounts, WordingCounts) {
         let learn = |turns: &[(&str, bool)]| {
             let mut counts = WordingCounts::default();
-            turns.iter().for_each(|(text, needs)| counts.learn(&normalize(text), *needs));
+            turns
+                .iter()
+                .for_each(|(text, needs)| counts.learn(&normalize(text), *needs));
             counts
         };
         let one = learn(&[
@@ -220,7 +245,10 @@ mod tests {
             ("i need a refill of my pills", false),
             ("can i move my appointment to thursday", false),
         ]);
-        let other = learn(&[("the elephant ride was fun", false), ("a truck is parked on my breastbone", true)]);
+        let other = learn(&[
+            ("the elephant ride was fun", false),
+            ("a truck is parked on my breastbone", true),
+        ]);
         (one, other)
     }
 

@@ -30,7 +30,14 @@ fn acts_are_understood_from_words_that_nobody_looked_at() {
         let right = match sentence.act.as_str() {
             // Small talk and questions, near to acts: none of those that close a matter or hand it over.
             "none" => !acts.iter().any(|act| {
-                ["booked", "message_taken", "callback_promised", "handover_spoken", "emergency_advised"].contains(act)
+                [
+                    "booked",
+                    "message_taken",
+                    "callback_promised",
+                    "handover_spoken",
+                    "emergency_advised",
+                ]
+                .contains(act)
             }),
             act => acts.contains(&act),
         };
@@ -39,7 +46,10 @@ fn acts_are_understood_from_words_that_nobody_looked_at() {
         share.1 += 1;
     }
     for ((act, kept), (right, all)) in &shares {
-        println!("{act:20} {} {right} of {all}", if *kept { "kept apart" } else { "looked at " });
+        println!(
+            "{act:20} {} {right} of {all}",
+            if *kept { "kept apart" } else { "looked at " }
+        );
     }
     for kept in [true, false] {
         let (right, all) = shares
