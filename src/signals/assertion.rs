@@ -50,6 +50,17 @@ impl Cue {
         ("mild", Self::Mild),
     ];
 
+    /// Whether the cue is a part of what the finding says and so not about it: its own words, and for most cues whatever
+    /// stands between them. "Reacted to penicillin, back in the army, and swelled up" is of the past all the same.
+    fn is_own(self, found: &Match, words: &Match) -> bool {
+        match self {
+            Self::Past | Self::Stable | Self::Figurative | Self::OtherPerson => {
+                found.covers(words.first) && found.covers(words.last)
+            }
+            _ => found.first <= words.first && words.last <= found.last,
+        }
+    }
+
     const fn bit(self) -> u16 {
         1 << self as u16
     }
@@ -299,8 +310,7 @@ impl<'t> Scope<'t> {
         let from = self.placed.partition_point(|placed| placed.clause < clause);
         let here = self.placed[from..].iter().take_while(|placed| placed.clause == clause);
         here.filter(|placed| placed.cue == cue)
-            // what is one of the finding's own words is not about it; what stands between them is
-            .any(|placed| !(found.covers(placed.words.first) && found.covers(placed.words.last)))
+            .any(|placed| !cue.is_own(found, placed.words))
     }
 
     fn clause(&self, token: u16) -> u16 {
