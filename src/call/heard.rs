@@ -77,7 +77,7 @@ const CHIEF_TURNS: u16 = 3;
 /// A fact of the call that was not said of this very symptom counts for the chief complaint by this much.
 const UNATTACHED: f32 = 0.6;
 /// Kept words, at most.
-const MAX_QUOTES: usize = 10;
+const MAX_QUOTES: usize = 8;
 const MAX_QUOTE_CHARS: usize = 200;
 
 /// The words that raised a finding.
