@@ -199,7 +199,7 @@ impl Heard {
         }
         self.follow(lexicon, moment, &mut changes);
         let quotes = &self.quotes;
-        let words = || shared(quotes, excerpt(text, (0, 0)));
+        let words = || shared(quotes, excerpt(text, turn.loudest));
         if self.loudest.hear(turn.wording, moment, words) {
             self.last_new = Some((moment.seq, moment.at, self.turns));
         }

@@ -124,10 +124,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
 fn by_threshold(version: &Version) -> Result<Vec<(f64, Pipeline)>, Failure> {
     let at = |alert: f64| {
         let mut model = version.model.clone();
-        model.thresholds = Thresholds {
-            watch: (alert * 0.6).max(0.02),
-            alert,
-        };
+        model.thresholds = Thresholds::of_alert(alert);
         let policy = Policy::new(Settings::default(), model.thresholds)?;
         let pipeline = Pipeline::new(
             version.lexicon.clone(),

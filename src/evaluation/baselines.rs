@@ -5,43 +5,44 @@ use serde::Serialize;
 use crate::call::{Deed, PRESENT};
 use crate::pipeline::{Pipeline, Watched};
 use crate::record::{Body, Event, Speaker};
-use crate::signals::Status;
+use crate::signals::{Status, normalize};
 
-/// Words at which a list of alarm words would page: the plain list that such systems begin with.
-const ALARM_WORDS: [&str; 34] = [
+/// Words at which a list of alarm words would page: the plain list that such systems begin with. `*` is any ending.
+const ALARM_WORDS: [&str; 35] = [
     "chest",
     "heart",
-    "breath",
+    "breath*",
     "stroke",
     "numb",
-    "weak",
-    "slur",
-    "droop",
-    "blood",
-    "bleed",
-    "faint",
+    "numbness",
+    "weak*",
+    "slur*",
+    "droop*",
+    "blood*",
+    "bleed*",
+    "faint*",
     "passed out",
     "blacked out",
     "unconscious",
-    "collaps",
-    "seiz",
+    "collaps*",
+    "seiz*",
     "worst headache",
     "severe",
-    "sudden",
+    "sudden*",
     "clot",
     "swollen",
     "swelling",
-    "overdos",
-    "suicid",
+    "overdos*",
+    "suicid*",
     "kill myself",
-    "allerg",
-    "confus",
+    "allerg*",
+    "confus*",
     "stiff neck",
     "vision",
-    "vomit",
+    "vomit*",
     "throwing up",
     "fever",
-    "pregnan",
+    "pregnan*",
     "choking",
 ];
 
@@ -84,8 +85,12 @@ impl Baselines {
         let alert = pipeline.policy().thresholds().alert;
         for event in events {
             if let Some(text) = caller_words(event) {
-                let text = text.to_lowercase();
-                if ALARM_WORDS.iter().any(|word| text.contains(word)) {
+                let text = normalize(text).text;
+                let stands = |word: &&str| match word.strip_suffix('*') {
+                    Some(stem) => text.contains(&format!(" {stem}")),
+                    None => text.contains(&format!(" {word} ")),
+                };
+                if ALARM_WORDS.iter().any(stands) {
                     pages.alarm_words.get_or_insert(event.seq.unwrap_or(0));
                 }
             }

@@ -238,10 +238,7 @@ pub fn train(
     let model = Model {
         need: need.stage,
         risk: risk.stage,
-        thresholds: Thresholds {
-            watch: (alert * 0.6).max(0.02),
-            alert,
-        },
+        thresholds: Thresholds::of_alert(alert),
         ..blank
     };
     Ok(Trained {
@@ -350,10 +347,7 @@ fn judge_out_of_fold(
 ) -> Result<Vec<CallResult>, PolicyError> {
     let mut results = Vec::new();
     for (fold, (need, risk)) in folds.iter().enumerate() {
-        let thresholds = Thresholds {
-            watch: alert * 0.6,
-            alert,
-        };
+        let thresholds = Thresholds::of_alert(alert);
         let model = Model {
             need: need.clone(),
             risk: risk.clone(),

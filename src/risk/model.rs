@@ -83,6 +83,16 @@ pub struct Thresholds {
     pub alert: f64,
 }
 
+impl Thresholds {
+    /// Risk is shown from well below the level at which somebody is called.
+    pub fn of_alert(alert: f64) -> Self {
+        Self {
+            watch: (alert * 0.6).max(0.02),
+            alert,
+        }
+    }
+}
+
 /// `model.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {

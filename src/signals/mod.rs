@@ -133,6 +133,8 @@ pub struct CallerTurn {
     pub age: Option<u8>,
     /// Evidence of need by the wording alone ([`Wording::evidence`]).
     pub wording: f32,
+    /// Bytes of the turn's text where that is loudest.
+    pub loudest: (u32, u32),
 }
 
 /// What a question is about, beyond the findings that it names.
@@ -213,13 +215,15 @@ impl Reader {
                 Kind::Act | Kind::Cue => {}
             }
         }
+        let (wording, loudest) = self.wording.evidence(&tokens);
         CallerTurn {
             mentions,
             facts,
             reply: reply(&tokens),
             words: tokens.tokens.len() as u16,
             age: age(&tokens),
-            wording: self.wording.evidence(&tokens),
+            wording,
+            loudest,
         }
     }
 

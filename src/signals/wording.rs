@@ -54,17 +54,24 @@ impl Wording {
 
     /// Evidence of a turn: its weights summed, over the root of their number, so that long turns do not win by length.
     /// About −5 to 8; 0 says nothing.
-    pub fn evidence(&self, tokens: &Tokens) -> f32 {
+    ///
+    /// Beside it the bytes of the turn's text where its loudest term begins, for the turn to be quoted around it.
+    pub fn evidence(&self, tokens: &Tokens) -> (f32, (u32, u32)) {
         let (mut sum, mut count) = (0i32, 0u32);
-        terms(tokens, |place, _| {
-            sum += i32::from(self.0[place]);
+        let mut loudest = (i8::MIN, 0);
+        terms(tokens, |place, term| {
+            let weight = self.0[place];
+            sum += i32::from(weight);
             count += 1;
+            if weight > loudest.0 {
+                loudest = (weight, term.first());
+            }
         });
         if count == 0 {
-            0.0
-        } else {
-            sum as f32 / SCALE / (count as f32).sqrt()
+            return (0.0, (0, 0));
         }
+        let evidence = sum as f32 / SCALE / (count as f32).sqrt();
+        (evidence, tokens.tokens[loudest.1].source)
     }
 
     /// The terms of a turn with their weights, the strongest first.
@@ -89,6 +96,13 @@ enum Term {
 }
 
 impl Term {
+    /// The token with which it begins.
+    fn first(self) -> usize {
+        match self {
+            Self::Word(at) | Self::Pair(at) | Self::Stem(at) | Self::StemPair(at) => at,
+        }
+    }
+
     fn spelled(self, tokens: &Tokens) -> String {
         match self {
             Self::Word(at) => tokens.word(at).to_owned(),
@@ -255,11 +269,14 @@ mod tests {
     #[test]
     fn words_of_needy_turns_count_for_need() {
         let wording = learned().0.wording();
-        let of = |text| wording.evidence(&normalize(text));
+        let of = |text| wording.evidence(&normalize(text)).0;
         assert!(of("something sits on his breastbone") > 0.5);
         assert!(of("move my appointment") < 0.0);
         assert_eq!(of("zebra"), 0.0);
         assert_eq!(of(""), 0.0);
+        let text = "well, you see, on my breastbone";
+        let (from, to) = wording.evidence(&normalize(text)).1;
+        assert!(text[from as usize..].starts_with("breastbone") || text[from as usize..to as usize].contains("my"));
         assert_eq!(wording.loudest(&normalize("breastbone"))[0].0, "breastbone");
     }
 
