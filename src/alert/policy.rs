@@ -283,8 +283,13 @@ impl Policy {
             return quiet(Why::HandoverSpoken);
         }
         if risk < self.thresholds.alert {
-            watch.strikes = 0;
-            watch.chance = None;
+            if risk < self.thresholds.alert * self.settings.clear_share {
+                watch.strikes = 0;
+                watch.chance = None;
+            } else if let Some(chance) = &mut watch.chance {
+                // A question lowers the risk for a moment: the chance that was given is used up by it all the same.
+                chance.turns = chance.turns.saturating_sub(u8::from(turn.is_whole_turn_of_agent()));
+            }
             return self.maybe_watch(watch, assessment, risk, turn.seq, at);
         }
         if assessment.at_once {
@@ -445,7 +450,7 @@ impl Policy {
         at: Timestamp,
     ) -> Decision {
         if let Some(mut chance) = watch.chance {
-            if turn.voice != Voice::Agent || !turn.whole_turn {
+            if chance.turns > 0 && !turn.is_whole_turn_of_agent() {
                 return quiet(Why::FairChance);
             }
             chance.turns = chance.turns.saturating_sub(1);
@@ -469,7 +474,7 @@ impl Policy {
             (self.settings.fair_turns_urgent, self.settings.fair_seconds_urgent)
         };
         // The agent has just spoken without handing over: that was a turn of the chance.
-        let used = u8::from(turn.voice == Voice::Agent && turn.whole_turn);
+        let used = u8::from(turn.is_whole_turn_of_agent());
         if turns <= used {
             return self.raise(watch, assessment, risk, turn.seq, at, Why::ChancePassed);
         }
@@ -667,6 +672,13 @@ struct Turn<'t> {
     deeds: &'t [Deed],
     whole_turn: bool,
     ended: Option<End>,
+}
+
+impl Turn<'_> {
+    /// A turn in which the agent could have handed over.
+    fn is_whole_turn_of_agent(&self) -> bool {
+        self.voice == Voice::Agent && self.whole_turn
+    }
 }
 
 fn quiet(why: Why) -> Decision {

@@ -138,6 +138,9 @@ pub struct Alert {
     pub risk: f64,
     pub threshold: f64,
     pub why: String,
+    /// What a triage nurse would say of it: the reason of the rule that makes most of what was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     pub said: Vec<Said>,
     pub not_done: Vec<NotDone>,
     pub against: Vec<Against>,
@@ -202,6 +205,7 @@ pub fn alert_of(ground: &Ground<'_>) -> Option<Alert> {
         risk: rounded(risk),
         threshold: rounded(ground.threshold),
         why: ground.decision.why.as_str().to_owned(),
+        reason: reason(ground),
         not_done: not_done(ground, said.first().map_or(0, |first| first.seq), state),
         said,
         against: against(ground),
@@ -369,6 +373,16 @@ fn against(ground: &Ground<'_>) -> Vec<Against> {
             seq: known.first_seq,
         })
         .collect()
+}
+
+fn reason(ground: &Ground<'_>) -> Option<String> {
+    if ground.quotes == Quotes::None {
+        return None;
+    }
+    let heard = ground.call.heard();
+    let is_present = |urgent: &&Urgent| heard.find(urgent.concept).is_some_and(Known::is_present);
+    let first = ground.urgencies.iter().find(is_present)?;
+    Some(ground.lexicon.triage[usize::from(first.rule)].reason.clone())
 }
 
 fn minimum(ground: &Ground<'_>) -> Minimum {

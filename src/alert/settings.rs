@@ -45,7 +45,7 @@ impl Default for Settings {
             fair_turns_urgent: 2,
             fair_seconds_emergency: 25,
             fair_seconds_urgent: 35,
-            last_chance_share: 0.8,
+            last_chance_share: 0.9,
             floor_evidence: 0.85,
             floor_need: 0.35,
             floor_alone: 0.91,

@@ -4,8 +4,6 @@ use std::cell::RefCell;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Loudest, grow};
 use crate::record::Timestamp;
 use crate::signals::{
@@ -137,20 +135,10 @@ pub struct Heard {
     pub quotes: Vec<Quote>,
     pub turns: u16,
     pub words: u32,
-    pub counts: Counts,
     pub age: Option<u8>,
     /// Event, time and turn at which a finding was last newly present, or a wording newly the loudest.
     pub last_new: Option<(u64, Timestamp, u16)>,
     pub loudest: Loudest,
-}
-
-/// Mentions that raised nothing, by what they were instead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Counts {
-    pub denied: u16,
-    pub past: u16,
-    pub other_person: u16,
-    pub hypothetical: u16,
 }
 
 impl Heard {
@@ -268,7 +256,8 @@ impl Heard {
             }
             let answer = match turn.reply {
                 Reply::Yes if question.history => Some((Status::Past, 1.0)),
-                Reply::Yes if list && names_one_itself && turn.words > 3 => None,
+                // "Yes, the headache": of the list that one.
+                Reply::Yes if list && names_one_itself => None,
                 // "Yeah, he just ate": a yes that goes on about something else affirms little of a list.
                 Reply::Yes if list && turn.words > 3 => Some((Status::Present, YES_AND_MORE)),
                 Reply::Yes => Some((Status::Present, if list { YES_TO_LIST } else { YES_TO_ONE })),
@@ -389,13 +378,6 @@ impl Heard {
 
     fn mention(&mut self, said: &Said, moment: Moment) -> Option<Change> {
         let Said { mention, answered } = said;
-        match mention.status {
-            Status::Denied => self.counts.denied = self.counts.denied.saturating_add(1),
-            Status::Past => self.counts.past = self.counts.past.saturating_add(1),
-            Status::OtherPerson => self.counts.other_person = self.counts.other_person.saturating_add(1),
-            Status::Hypothetical => self.counts.hypothetical = self.counts.hypothetical.saturating_add(1),
-            _ => {}
-        }
         let turns = self.turns;
         let known = self.entry(mention.concept);
         if known.first_seq == u64::MAX {
@@ -404,7 +386,10 @@ impl Heard {
         }
         let was_present = known.said >= PRESENT;
         if mention.status == Status::Denied {
-            known.said *= DENIAL_KEEPS;
+            // A bare no to a question denies what the question adds ("also at rest?"), not what was told before.
+            if !(*answered && was_present) {
+                known.said *= DENIAL_KEEPS;
+            }
         } else {
             let value = mention.strength * share(mention.status, moment.typed);
             let (more, less) = (known.said.max(value), known.said.min(value));

@@ -1,4 +1,4 @@
-//! Which of the caller's turns sound most like turns that needed a clinician, by their wording alone.
+//! Which of the caller's turns sounds most like one that needed a clinician, by its wording alone.
 
 use std::sync::Arc;
 
@@ -12,9 +12,7 @@ const LOUD: f32 = 1.5;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loudest {
-    /// Evidence of the two loudest turns.
-    pub first: f32,
-    pub second: f32,
+    pub evidence: f32,
     pub turn: Option<Box<LoudTurn>>,
 }
 
@@ -29,8 +27,7 @@ pub struct LoudTurn {
 impl Default for Loudest {
     fn default() -> Self {
         Self {
-            first: SILENT,
-            second: SILENT,
+            evidence: SILENT,
             turn: None,
         }
     }
@@ -39,12 +36,10 @@ impl Default for Loudest {
 impl Loudest {
     /// Takes in a turn with its evidence; true where it is the loudest so far, and loud.
     pub fn hear(&mut self, evidence: f32, moment: Moment, text: impl FnOnce() -> Arc<str>) -> bool {
-        if evidence <= self.first {
-            self.second = self.second.max(evidence);
+        if evidence <= self.evidence {
             return false;
         }
-        self.second = self.first;
-        self.first = evidence;
+        self.evidence = evidence;
         if evidence < LOUD {
             return false;
         }

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::heard::{Asked, Heard, Known, Quote, shared};
 use super::loudest::LoudTurn;
-use super::{Call, Care, Context, Counts, End, Loudest, Partial, Recognition, Sequence};
+use super::{Call, Care, Context, End, Loudest, Partial, Recognition, Sequence};
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
 use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
 
 /// The format that is written. Format 1 held every quote's words anew; no release wrote it.
-pub const FORMAT: u8 = 2;
+pub const FORMAT: u8 = 3;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
@@ -50,11 +50,10 @@ pub struct Snapshot {
     quotes: Vec<QuoteRow>,
     turns: u16,
     words: u32,
-    counts: Counts,
     age: Option<u8>,
     last_new: Option<(u64, i64, u16)>,
-    /// Evidence of the two loudest turns, and the loudest where it is to be quoted: words, `seq`, time.
-    loudest: (f32, f32, Option<(String, u64, i64)>),
+    /// Evidence of the loudest turn, and the turn where it is to be quoted: words, `seq`, time.
+    loudest: (f32, Option<(String, u64, i64)>),
     care: Care,
     partials: Vec<PartialRow>,
 }
@@ -216,7 +215,6 @@ impl Snapshot {
             quotes: quote_rows(&heard.quotes, lexicon),
             turns: heard.turns,
             words: heard.words,
-            counts: heard.counts,
             age: heard.age,
             last_new: heard.last_new.map(|(seq, at, turn)| (seq, at.millis(), turn)),
             loudest: loudest_row(&heard.loudest),
@@ -247,7 +245,6 @@ impl Snapshot {
             quotes: quotes_of(self.quotes, lexicon),
             turns: self.turns,
             words: self.words,
-            counts: self.counts,
             age: self.age,
             last_new: self.last_new.map(|(seq, at, turn)| (seq, time(at), turn)),
             loudest: Loudest::default(),
@@ -362,13 +359,13 @@ fn quotes_of(rows: Vec<QuoteRow>, lexicon: &Lexicon) -> Vec<Quote> {
     quotes
 }
 
-fn loudest_row(loudest: &Loudest) -> (f32, f32, Option<(String, u64, i64)>) {
+fn loudest_row(loudest: &Loudest) -> (f32, Option<(String, u64, i64)>) {
     let turn = loudest.turn.as_ref();
     let row = turn.map(|turn| (turn.text.to_string(), turn.seq, turn.at.millis()));
-    (loudest.first, loudest.second, row)
+    (loudest.evidence, row)
 }
 
-fn loudest_of((first, second, row): (f32, f32, Option<(String, u64, i64)>), quotes: &[Quote]) -> Loudest {
+fn loudest_of((evidence, row): (f32, Option<(String, u64, i64)>), quotes: &[Quote]) -> Loudest {
     let turn = row.map(|(text, seq, at)| {
         Box::new(LoudTurn {
             text: shared(quotes, &text),
@@ -376,7 +373,7 @@ fn loudest_of((first, second, row): (f32, f32, Option<(String, u64, i64)>), quot
             at: Timestamp::from_millis(at),
         })
     });
-    Loudest { first, second, turn }
+    Loudest { evidence, turn }
 }
 
 fn partial_row(open: &Partial) -> PartialRow {

@@ -77,6 +77,13 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         .iter()
         .max_by(|a, b| a.need.unwrap_or(0.0).total_cmp(&b.need.unwrap_or(0.0)));
     if let Some((features, moved)) = highest.and_then(|outcome| outcome.features.as_ref()) {
+        let lexicon = pipeline.lexicon();
+        println!("triage:");
+        for urgent in features.urgencies.iter().take(SHOWN) {
+            let rule = &lexicon.triage[usize::from(urgent.rule)];
+            let finding = &lexicon.concept(urgent.concept).id;
+            println!("  {:.2} {finding}: {} ({})", urgent.value, rule.reason, rule.id);
+        }
         let model = pipeline.model();
         for (name, stage, values) in [
             ("need", &model.need, &features.need[..]),

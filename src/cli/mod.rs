@@ -9,6 +9,7 @@ mod deliver;
 mod demo;
 mod evaluate;
 mod explain;
+mod features;
 mod gaps;
 mod models;
 mod replay;
@@ -69,6 +70,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Bench(bench::Args),
     Explain(explain::Args),
+    Features(features::Args),
     Gaps(gaps::Args),
     Models(models::Args),
 }
@@ -115,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Train(args) => train::run(args, &common),
         Command::Evaluate(args) => evaluate::run(args, &common),
         Command::Explain(args) => explain::run(args, &common),
+        Command::Features(args) => features::run(args, &common),
         Command::Gaps(args) => gaps::run(args, &common),
         Command::Models(args) => models::run(args, &common),
     };

@@ -147,6 +147,9 @@ pub fn card(alert: &Alert, color: bool) -> String {
         place.join(", "),
         alert.risk
     );
+    if let Some(reason) = &alert.reason {
+        text.push_str(&format!("\n  because   {reason}"));
+    }
     let mut last = "";
     for said in &alert.said {
         let name = said.finding.replace('_', " ");

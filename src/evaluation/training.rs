@@ -254,8 +254,8 @@ pub fn train(
 }
 
 /// Alert thresholds that are tried, rising.
-pub const GRID: [f64; 14] = [
-    0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9,
+pub const GRID: [f64; 16] = [
+    0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9,
 ];
 
 fn pipeline(lexicon: &Arc<Lexicon>, wording: &Arc<Wording>, model: Model) -> Result<Pipeline, PolicyError> {

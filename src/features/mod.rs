@@ -7,9 +7,9 @@ mod urgency;
 
 pub use urgency::{Urgent, total, urgencies};
 
-use crate::call::{Call, Deed, PRESENT};
+use crate::call::{Call, Deed};
 use crate::record::Timestamp;
-use crate::signals::{Facts, Kind, Lexicon, Needed};
+use crate::signals::{Facts, Lexicon};
 use sha2::{Digest, Sha256};
 
 /// Which way a feature may move the outcome.
@@ -50,101 +50,20 @@ const fn free(name: &'static str, meaning: &'static str) -> Spec {
     }
 }
 
-/// Groups of findings, in the order of their features.
-pub const GROUPS: [&str; 20] = [
-    "cardiac",
-    "neuro",
-    "respiratory",
-    "gi_bleed",
-    "vte",
-    "sepsis",
-    "abdominal",
-    "obstetric",
-    "mental_health",
-    "trauma",
-    "allergy",
-    "diabetes",
-    "blood_pressure",
-    "eye",
-    "genital",
-    "spine",
-    "limb",
-    "medication",
-    "elder",
-    "environment",
-];
-
-/// Features of the first stage.
-pub const NEED: [Spec; 54] = [
-    up("cardiac", "strongest evidence of the group, 0 to 1"),
-    up("neuro", "strongest evidence of the group, 0 to 1"),
-    up("respiratory", "strongest evidence of the group, 0 to 1"),
-    up("gi_bleed", "strongest evidence of the group, 0 to 1"),
-    up("vte", "strongest evidence of the group, 0 to 1"),
-    up("sepsis", "strongest evidence of the group, 0 to 1"),
-    up("abdominal", "strongest evidence of the group, 0 to 1"),
-    up("obstetric", "strongest evidence of the group, 0 to 1"),
-    up("mental_health", "strongest evidence of the group, 0 to 1"),
-    up("trauma", "strongest evidence of the group, 0 to 1"),
-    up("allergy", "strongest evidence of the group, 0 to 1"),
-    up("diabetes", "strongest evidence of the group, 0 to 1"),
-    up("blood_pressure", "strongest evidence of the group, 0 to 1"),
-    up("eye", "strongest evidence of the group, 0 to 1"),
-    up("genital", "strongest evidence of the group, 0 to 1"),
-    up("spine", "strongest evidence of the group, 0 to 1"),
-    up("limb", "strongest evidence of the group, 0 to 1"),
-    up("medication", "strongest evidence of the group, 0 to 1"),
-    up("elder", "strongest evidence of the group, 0 to 1"),
-    up("environment", "strongest evidence of the group, 0 to 1"),
-    up("urgency", "urgency of all findings together, 0 to 1"),
-    up("urgency_logit", "its log odds, capped at 4"),
-    up("first", "urgency of the most urgent finding, 0 to 1"),
-    up("second", "… of the second"),
-    up("third", "… of the third"),
-    up("emergency", "strongest evidence of a finding of tier emergency, 0 to 1"),
-    up("groups", "groups with evidence of at least one half, capped at 4"),
+/// Features of the first stage: the facts as a triage nurse weighs them, the wording where no fact has a name, and how
+/// much was said. Few on purpose: with 54 (groups of findings, tiers, onset, course, persons beside these) AUROC on
+/// calls that were not trained on fell by 0.03, since a few hundred calls cannot set so many weights.
+pub const NEED: [Spec; 3] = [
     up(
-        "volunteered",
-        "strongest evidence that the agent did not ask for, 0 to 1",
+        "urgency",
+        "log odds of the urgency of all findings together, between -4 and 4",
     ),
-    down("denied", "ln(1 + findings denied), capped at 5"),
-    free("past", "ln(1 + findings of the past), capped at 5"),
-    free("other_person", "ln(1 + findings of others), capped at 5"),
-    down(
-        "hypothetical",
-        "ln(1 + findings only feared or asked about), capped at 5",
-    ),
-    up("sudden", "sudden, by urgency"),
-    up("severe", "severe or worst ever, by urgency"),
-    up("worse", "getting worse, by urgency"),
-    up("cannot", "cannot sleep, or do an everyday thing, by urgency"),
-    up("recent", "since now, today or yesterday, by urgency"),
-    down("long", "for months or years, or stable, by urgency"),
-    down("mild", "mild, by urgency"),
-    down("better", "better or gone, by urgency"),
-    up("old", "65 or older, by urgency"),
-    up("child", "a child or infant, by urgency"),
-    up("pregnant", "pregnant or gave birth, by urgency"),
-    up("thinner", "on a blood thinner, by urgency"),
-    up(
-        "frail",
-        "weak immunity, cancer, heart, lung or kidney disease, diabetes, by urgency",
-    ),
-    up("surgery", "recent surgery or hospital stay, by urgency"),
-    up("alone", "lives alone, by urgency"),
-    up("repeat", "second call about it, by urgency"),
-    up(
-        "alarm",
-        "asks for a clinician, insists, is frightened, names 911: how many of these",
-    ),
-    down("minimises", "plays it down"),
-    free("asked_share", "share of findings that the agent asked for"),
-    free("typed", "chat or questionnaire"),
     up(
         "wording",
         "evidence of the loudest turn by its wording alone, between -3 and 6",
     ),
-    up("wording_second", "… of the second loudest"),
+    // The more is said, the more is found by asking, and the louder is the loudest turn by chance.
+    down("length", "ln(1 + words of the caller)"),
 ];
 
 /// Features of the second stage; `need` is the calibrated first stage.
@@ -192,25 +111,7 @@ pub fn fingerprint() -> String {
 /// Facts that features look at, resolved once for a lexicon.
 #[derive(Debug)]
 pub struct Extractor {
-    groups: Vec<Option<usize>>,
-    sudden: Facts,
-    severe: Facts,
-    worse: Facts,
-    cannot: Facts,
-    recent: Facts,
-    long: Facts,
-    mild: Facts,
-    better: Facts,
-    old: Facts,
-    child: Facts,
-    pregnant: Facts,
-    thinner: Facts,
-    frail: Facts,
-    surgery: Facts,
-    alone: Facts,
-    repeat: Facts,
     alarm: Facts,
-    minimises: Facts,
 }
 
 /// The values of [`NEED`] and what else the judgement wants of them.
@@ -224,47 +125,14 @@ pub struct Features {
 
 impl Extractor {
     pub fn new(lexicon: &Lexicon) -> Self {
-        let facts = |ids: &[&str]| lexicon.facts_of(ids);
         Self {
-            groups: lexicon
-                .groups
-                .iter()
-                .map(|name| GROUPS.iter().position(|group| group == name))
-                .collect(),
-            sudden: facts(&["sudden"]),
-            severe: facts(&["severe", "worst_ever"]),
-            worse: facts(&["worse"]),
-            cannot: facts(&["no_sleep", "cannot_do"]),
-            recent: facts(&["now", "today", "day", "woke_with"]),
-            long: facts(&["month", "year", "stable"]),
-            mild: facts(&["mild"]),
-            better: facts(&["better"]),
-            old: facts(&["age_65", "frail_elder"]),
-            child: facts(&["infant", "child", "age_under_5", "age_under_1"]),
-            pregnant: facts(&["pregnant", "postpartum"]),
-            thinner: facts(&["blood_thinner", "bleeding_disorder"]),
-            frail: facts(&[
-                "weak_immunity",
-                "chemo",
-                "cancer",
-                "heart_disease",
-                "lung_disease",
-                "kidney_disease",
-                "dialysis",
-                "diabetes",
-                "dementia",
-            ]),
-            surgery: facts(&["recent_surgery", "recent_hospital"]),
-            alone: facts(&["lives_alone"]),
-            repeat: facts(&["second_call"]),
-            alarm: facts(&[
+            alarm: lexicon.facts_of(&[
                 "asks_for_clinician",
                 "insists",
                 "says_serious",
                 "frightened",
                 "mentions_911",
             ]),
-            minimises: facts(&["minimises"]),
         }
     }
 
@@ -272,78 +140,16 @@ impl Extractor {
     pub fn need(&self, lexicon: &Lexicon, call: &Call) -> Features {
         let heard = call.heard();
         let urgencies = urgencies(lexicon, heard);
-        let mut groups = [0.0f32; GROUPS.len()];
-        let (mut emergency, mut volunteered) = (0.0f32, 0.0f32);
-        let (mut asked, mut present) = (0u32, 0u32);
-        for known in &heard.known {
-            let concept = lexicon.concept(known.concept);
-            let evidence = known.evidence();
-            if evidence >= PRESENT {
-                present += 1;
-                asked += u32::from(known.asked);
-            }
-            let Kind::Finding { needed, .. } = concept.kind else {
-                continue;
-            };
-            if let Some(Some(group)) = self.groups.get(concept.group as usize) {
-                groups[*group] = groups[*group].max(evidence);
-            }
-            if needed == Needed::Emergency {
-                emergency = emergency.max(evidence);
-            }
-            if !known.asked {
-                volunteered = volunteered.max(evidence);
-            }
-        }
-        let total = total(&urgencies);
-        let nth = |n: usize| urgencies.get(n).map_or(0.0, |urgent| urgent.value);
-        let if_any = |facts: Facts| if heard.facts & facts != 0 { total } else { 0.0 };
-        let log = |count: u16| f32::from(count.min(5)).ln_1p();
-        let alarm = (heard.facts & self.alarm).count_ones().min(3) as f32;
-        let mut need = [0.0; NEED.len()];
-        need[..GROUPS.len()].copy_from_slice(&groups);
-        let rest = [
-            total,
-            logit(total).clamp(-4.0, 4.0),
-            nth(0),
-            nth(1),
-            nth(2),
-            emergency,
-            groups.iter().filter(|evidence| **evidence >= 0.5).count().min(4) as f32,
-            volunteered,
-            log(heard.counts.denied),
-            log(heard.counts.past),
-            log(heard.counts.other_person),
-            log(heard.counts.hypothetical),
-            if_any(self.sudden),
-            if_any(self.severe),
-            if_any(self.worse),
-            if_any(self.cannot),
-            if_any(self.recent),
-            if_any(self.long),
-            if_any(self.mild),
-            if_any(self.better),
-            if_any(self.old),
-            if_any(self.child),
-            if_any(self.pregnant),
-            if_any(self.thinner),
-            if_any(self.frail),
-            if_any(self.surgery),
-            if_any(self.alone),
-            if_any(self.repeat),
-            alarm,
-            f32::from(heard.facts & self.minimises != 0),
-            if present == 0 {
-                0.0
-            } else {
-                asked as f32 / present as f32
-            },
-            f32::from(call.context.typed()),
-            heard.loudest.first.clamp(QUIETEST, LOUDEST),
-            heard.loudest.second.clamp(QUIETEST, LOUDEST),
+        let need = [
+            logit(total(&urgencies)).clamp(-4.0, 4.0),
+            heard.loudest.evidence.clamp(QUIETEST, LOUDEST),
+            (heard.words as f32).ln_1p(),
         ];
-        need[GROUPS.len()..].copy_from_slice(&rest);
-        Features { need, urgencies, alarm }
+        Features {
+            need,
+            urgencies,
+            alarm: (heard.facts & self.alarm).count_ones().min(3) as f32,
+        }
     }
 
     /// What was done and how long it took, at event time `at`: the second stage's values for a need of 1.
@@ -418,13 +224,6 @@ pub fn logit(p: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_features_are_the_groups() {
-        for (spec, group) in NEED.iter().zip(GROUPS) {
-            assert_eq!(spec.name, group);
-        }
-    }
 
     #[test]
     fn no_name_stands_twice() {

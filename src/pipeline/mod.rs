@@ -189,7 +189,9 @@ impl Pipeline {
         let features = self.extractor.need(self.lexicon(), &watched.call);
         let need = self.model.need.probability(&features.need);
         let moved = self.extractor.handling(&watched.call, &features, at).with(need);
-        let risk = self.model.risk.probability(&moved);
+        // Need that will not be met is need: learned apart, the second stage may say more, and would page on the handling
+        // of calls without need.
+        let risk = self.model.risk.probability(&moved).min(need);
         let assessment = self.assess(watched, &features, need, risk);
         let decision = self
             .policy

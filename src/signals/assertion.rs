@@ -132,7 +132,7 @@ impl<'t> Scope<'t> {
         let mut scope = Self {
             lexicon,
             tokens,
-            placed: Vec::new(),
+            placed: Vec::with_capacity(8),
             in_clause: vec![0; tokens.tokens.last().map_or(0, |token| usize::from(token.clause) + 1)],
             anywhere: 0,
             negations: Vec::new(),
@@ -180,7 +180,7 @@ impl<'t> Scope<'t> {
             return shown(Status::OtherPerson, NearMiss::OtherPerson);
         }
         let going_on = is(Cue::Onset);
-        if is(Cue::Past) && !going_on {
+        if (is(Cue::Past) || self.after_a_past(clause, found)) && !going_on {
             return shown(Status::Past, NearMiss::Old);
         }
         if is(Cue::MedicationQuestion) && !going_on {
@@ -202,7 +202,31 @@ impl<'t> Scope<'t> {
         self.softened(found, clause)
     }
 
-    /// Whether a negation reaches these tokens: also used of facts, for which it alone counts.
+    /// "When I was younger, I had …": the clause before says when, in the same sentence.
+    fn after_a_past(&self, clause: u16, found: &Match) -> bool {
+        let Some(before) = clause.checked_sub(1) else {
+            return false;
+        };
+        if !self.cue_in_clause(Cue::Past, before, found) {
+            return false;
+        }
+        let tokens = &self.tokens.tokens;
+        let first = tokens.partition_point(|token| token.clause < before);
+        tokens[first].sentence == tokens[usize::from(found.last)].sentence
+            && matches!(self.tokens.word(first), "when" | "back" | "as" | "years")
+    }
+
+    /// Whether it is said of somebody who is not the patient.
+    pub fn is_of_another(&self, found: &Match) -> bool {
+        self.cue_in_clause(Cue::OtherPerson, self.clause(found.last), found)
+    }
+
+    /// Whether it is said of another person, or only feared or asked about.
+    pub fn is_elsewhere(&self, found: &Match) -> bool {
+        self.is_of_another(found) || self.cue_in_clause(Cue::Hypothetical, self.clause(found.last), found)
+    }
+
+    /// Whether a negation reaches these tokens.
     pub fn denied(&self, found: &Match) -> bool {
         let tokens = &self.tokens.tokens;
         let clause = self.clause(found.last);
@@ -222,6 +246,9 @@ impl<'t> Scope<'t> {
                 continue;
             }
             let gap = first - last - 1;
+            if gap > REACH_IN_LIST {
+                break;
+            }
             let list = gap > REACH && self.in_list_of_denials(last, first);
             if gap <= if list { REACH_IN_LIST } else { REACH } && !self.broken_between(last, first) {
                 return true;
@@ -238,12 +265,19 @@ impl<'t> Scope<'t> {
         let is_no = |at: usize| matches!(self.tokens.word(at), "no" | "none" | "nope" | "negative");
         // … but not that of "and no, it is not my heart"
         let goes_on = end >= 2 && matches!(self.tokens.word(end - 2), "and" | "so" | "well");
-        if usize::from(found.last) + 1 < end && is_no(end - 1) && !goes_on {
+        // … nor one at the end of a long story without marks
+        let near = usize::from(found.last) + REACH > end - 1;
+        if usize::from(found.last) + 1 < end && near && is_no(end - 1) && !goes_on {
             return true;
         }
-        // "Chest pain? No." in one breath
-        let answered = self.tokens.questions.contains(&clause) && end < tokens.len() && is_no(end);
-        answered && (end + 1 == tokens.len() || tokens[end + 1].clause != tokens[end].clause)
+        // "Chest pain? No, no." in one breath
+        let nos = (end..tokens.len()).take_while(|at| is_no(*at)).count();
+        let answered = self.tokens.questions.contains(&clause) && nos > 0;
+        let after = end + nos;
+        answered
+            && (after == tokens.len()
+                || tokens[after].clause != tokens[end].clause
+                || matches!(self.tokens.word(after), "nothing" | "not" | "never"))
     }
 
     fn in_list_of_denials(&self, cue: usize, first: usize) -> bool {

@@ -460,7 +460,7 @@ impl Automaton {
             hits.found.clear();
             self.hit(tokens, &mut hits.found);
             hits.place(tokens.tokens.len());
-            let (mut found, mut cancelled) = (Vec::new(), Vec::new());
+            let (mut found, mut cancelled) = (Vec::with_capacity(hits.found.len() / 2), Vec::new());
             let mut from = 0;
             while from < tokens.tokens.len() {
                 let end = end_of_part(tokens, from, audience);
@@ -682,11 +682,9 @@ impl Automaton {
         if step.sieve >> (hit.phrase % 64) & 1 == 0 {
             return false;
         }
-        let class = step.class;
         let bits = hit.classes.of(&self.bits);
-        bits.iter()
-            .take_while(|(word, _)| *word <= class / 64)
-            .any(|(word, bits)| *word == class / 64 && bits >> (class % 64) & 1 == 1)
+        let word = bits.binary_search_by_key(&(step.class / 64), |(word, _)| *word);
+        word.is_ok_and(|at| bits[at].1 >> (step.class % 64) & 1 == 1)
     }
 }
 

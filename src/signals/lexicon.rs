@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::automaton::{Audience, Automaton, Builder, Reach};
 use super::pattern::{Atoms, PatternError};
+use super::triage::{MOST_CONCEPTS, Rule, Triage};
 
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,23 +48,8 @@ pub struct Group {
     pub acts: Vec<Entry>,
     #[serde(rename = "cue", skip_serializing_if = "Vec::is_empty")]
     pub cues: Vec<Entry>,
-    #[serde(rename = "urgency", skip_serializing_if = "Vec::is_empty")]
-    pub urgencies: Vec<Urgency>,
-}
-
-/// How facts move the urgency of a finding: `evidence × clamp(base + Σ weights of the facts that hold)`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Urgency {
-    /// Of all findings of this tier …
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub needed: Option<Needed>,
-    /// … or of these, in place of what their tier says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<String>,
-    pub base: f32,
-    /// By id of a fact, or of a symptom or finding that is present besides.
-    pub with: BTreeMap<String, f32>,
+    pub triage: Vec<Triage>,
 }
 
 /// A finding, symptom, fact, act or cue as it is written.
@@ -142,7 +128,7 @@ pub enum LexiconError {
     #[error("{group}: {id}: stands twice")]
     Twice { group: String, id: String },
     #[error(
-        "{group}: {id}: `when` names {name:?}, which is no finding, symptom or fact, or attaches a fact of the patient to a symptom"
+        "{group}: {id}: names {name:?}, which is no finding, symptom or fact, or attaches a fact of the patient to a symptom"
     )]
     UnknownName { group: String, id: String, name: String },
     #[error("{group}: {id}: a finding needs `needed`")]
@@ -155,6 +141,8 @@ pub enum LexiconError {
     Collision { group: String, id: String, other: String },
     #[error("the lexicon has no finding")]
     Empty,
+    #[error("the lexicon has more than {MOST_CONCEPTS} entries")]
+    TooLong,
 }
 
 impl Source {
@@ -196,6 +184,14 @@ impl Source {
     /// The bytes of `lexicon.json`.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("a lexicon is plain data")
+    }
+}
+
+fn unknown(group: &Group, id: &str, name: &str) -> LexiconError {
+    LexiconError::UnknownName {
+        group: group.group.clone(),
+        id: id.to_owned(),
+        name: name.to_owned(),
     }
 }
 
@@ -313,14 +309,6 @@ pub struct Combination {
     pub strength: f32,
 }
 
-/// How facts move the urgency of one finding or symptom.
-#[derive(Clone, Debug, Default)]
-pub struct UrgencyTable {
-    pub base: f32,
-    /// What must hold, and its weight. A fact of a symptom is meant of the finding itself.
-    pub with: Vec<(Known, f32)>,
-}
-
 /// Cues that are looked for in the agent's questions; all others in the caller's words.
 const OF_QUESTIONS: [&str; 4] = ["contact_question", "history_question", "presupposes", "asks_any"];
 
@@ -336,8 +324,9 @@ pub struct Lexicon {
     pub combinations: Vec<Combination>,
     /// Combinations that need a concept, by that concept; each stands once. Last those that need facts alone.
     combinations_of: Vec<Vec<u32>>,
-    /// By concept; empty where a symptom has no urgency of its own.
-    pub urgencies: Vec<Option<UrgencyTable>>,
+    /// Triage rules, and those that judge a concept.
+    pub triage: Vec<Rule>,
+    triage_of: Vec<Vec<u16>>,
     /// Concepts of facts by bit.
     pub facts: BTreeMap<u8, ConceptId>,
     pub automaton: Automaton,
@@ -365,7 +354,8 @@ impl Lexicon {
                 .collect(),
             combinations: Vec::new(),
             combinations_of: Vec::new(),
-            urgencies: Vec::new(),
+            triage: Vec::new(),
+            triage_of: Vec::new(),
             facts: BTreeMap::new(),
             automaton: Automaton::default(),
             sha256: hex(&Sha256::digest(source.to_json())),
@@ -417,6 +407,9 @@ impl Lexicon {
         if lexicon.groups.is_empty() {
             return Err(LexiconError::Empty);
         }
+        if lexicon.concepts.len() + AGE_FACTS.len() > MOST_CONCEPTS {
+            return Err(LexiconError::TooLong);
+        }
         for name in AGE_FACTS {
             let entry = Entry {
                 id: name.into(),
@@ -440,59 +433,54 @@ impl Lexicon {
             let of = needs.map_or(lexicon.concepts.len(), |concept| usize::from(concept.0));
             lexicon.combinations_of[of].push(place);
         }
-        lexicon.urgencies = lexicon.urgency_tables(source)?;
+        lexicon.add_triage(source)?;
         lexicon.automaton = builder.build();
         Ok(lexicon)
     }
 
-    fn urgency_tables(&self, source: &Source) -> Result<Vec<Option<UrgencyTable>>, LexiconError> {
-        let mut tables: Vec<Option<UrgencyTable>> = vec![None; self.concepts.len()];
-        let written: Vec<(&Group, &Urgency)> = source
-            .groups
-            .iter()
-            .flat_map(|group| group.urgencies.iter().map(move |urgency| (group, urgency)))
-            .collect();
-        // Tiers first, so that what is said of a finding by name replaces them.
-        for (group, urgency) in written.iter().filter(|(_, urgency)| urgency.findings.is_empty()) {
-            let table = self.urgency_table(group, urgency)?;
-            for (concept, slot) in self.concepts.iter().zip(&mut tables) {
-                if concept.needed().is_some() && concept.needed() == urgency.needed {
-                    *slot = Some(table.clone());
+    /// Compiles the triage rules.
+    fn add_triage(&mut self, source: &Source) -> Result<(), LexiconError> {
+        let mut of = vec![Vec::new(); self.concepts.len()];
+        let mut of_tier = Vec::new();
+        for group in &source.groups {
+            for written in &group.triage {
+                let place = self.triage.len() as u16;
+                self.triage.push(self.triage_rule(group, written)?);
+                for name in &written.findings {
+                    let id = self.find(name).ok_or_else(|| unknown(group, &written.id, name))?;
+                    of[usize::from(id.0)].push(place);
                 }
+                of_tier.extend(written.needed.map(|needed| (needed, place)));
             }
         }
-        for (group, urgency) in written {
-            let table = self.urgency_table(group, urgency)?;
-            for name in &urgency.findings {
-                let id = self.find(name).ok_or_else(|| LexiconError::UnknownName {
-                    group: group.group.clone(),
-                    id: "urgency".into(),
-                    name: name.clone(),
-                })?;
-                tables[id.0 as usize] = Some(table.clone());
+        for (concept, rules) in self.concepts.iter().zip(&mut of) {
+            if rules.is_empty() {
+                let own = of_tier.iter().filter(|(needed, _)| concept.needed() == Some(*needed));
+                rules.extend(own.map(|(_, place)| *place));
             }
         }
-        Ok(tables)
+        self.triage_of = of;
+        Ok(())
     }
 
-    fn urgency_table(&self, group: &Group, urgency: &Urgency) -> Result<UrgencyTable, LexiconError> {
-        let with = urgency.with.iter().map(|(name, weight)| {
-            let unknown = || LexiconError::UnknownName {
-                group: group.group.clone(),
-                id: "urgency".into(),
-                name: name.clone(),
-            };
+    fn triage_rule(&self, group: &Group, written: &Triage) -> Result<Rule, LexiconError> {
+        let (mut facts, mut concepts) = (BTreeMap::new(), BTreeMap::new());
+        for (name, weight) in &written.with {
+            let unknown = || unknown(group, &written.id, name);
             let id = self.find(name).ok_or_else(unknown)?;
             match self.concept(id).kind {
-                Kind::Finding { .. } | Kind::Symptom => Ok((Known::Present(id), *weight)),
-                Kind::Fact { bit, .. } => Ok((Known::Fact(bit), *weight)),
-                _ => Err(unknown()),
+                Kind::Finding { .. } | Kind::Symptom => drop(concepts.insert(id, *weight)),
+                Kind::Fact { bit, .. } => drop(facts.insert(bit, *weight)),
+                _ => return Err(unknown()),
             }
-        });
-        Ok(UrgencyTable {
-            base: urgency.base,
-            with: with.collect::<Result<_, _>>()?,
-        })
+        }
+        Ok(Rule::new(written, &facts, &concepts))
+    }
+
+    /// The triage rules that judge a finding or symptom, by their places.
+    pub fn triage_of(&self, concept: ConceptId) -> impl Iterator<Item = (u16, &Rule)> {
+        let places = &self.triage_of[usize::from(concept.0)];
+        places.iter().map(|place| (*place, &self.triage[usize::from(*place)]))
     }
 
     /// Those combinations that can hold where only these concepts have evidence.
@@ -620,11 +608,7 @@ impl Lexicon {
 
     fn combination(&self, group: &Group, entry: &Entry, when: &When) -> Result<Combination, LexiconError> {
         let known = |name: &String| {
-            let unknown = || LexiconError::UnknownName {
-                group: group.group.clone(),
-                id: entry.id.clone(),
-                name: name.clone(),
-            };
+            let unknown = || unknown(group, &entry.id, name);
             let (concept, fact) = name
                 .split_once(':')
                 .map_or((name.as_str(), None), |(c, f)| (c, Some(f)));

@@ -10,6 +10,7 @@ mod common;
 mod lexicon;
 mod normalize;
 mod pattern;
+mod triage;
 mod wording;
 
 use std::sync::Arc;
@@ -19,9 +20,10 @@ use serde::Serialize;
 pub(crate) use lexicon::hex;
 pub use lexicon::{
     AGE_FACTS, ATTRIBUTE_BITS, Combination, Concept, ConceptId, Entry, FactKind, Facts, Group, Kind, Known, Lexicon,
-    LexiconError, Needed, Source, UrgencyTable,
+    LexiconError, Needed, Source,
 };
 pub use normalize::{Tokens, normalize};
+pub use triage::{Present, Rule, Triage, set};
 pub use wording::{Wording, WordingCounts};
 
 use assertion::{Cues, Scope};
@@ -204,7 +206,7 @@ impl Reader {
             match self.lexicon.concept(found.concept).kind {
                 Kind::Finding { .. } | Kind::Symptom => take(&mut mentions, self.mention(&scope, found)),
                 Kind::Fact { of, bit } => {
-                    if !self.fact_denied(&scope, found, of) {
+                    if self.fact_holds(&scope, found, of) {
                         facts.push(FactMention {
                             bit,
                             of,
@@ -262,7 +264,10 @@ impl Reader {
         for found in &matches {
             match self.lexicon.concept(found.concept).kind {
                 Kind::Act if !turn.acts.contains(&found.concept) => turn.acts.push(found.concept),
-                Kind::Finding { .. } | Kind::Symptom if !turn.question.names.contains(&found.concept) => {
+                // "No stiff neck? Not too sleepy?": neither a yes nor a no to it says that it is there.
+                Kind::Finding { .. } | Kind::Symptom
+                    if !turn.question.names.contains(&found.concept) && !is_ruled_out(&tokens, found) =>
+                {
                     turn.question.names.push(found.concept);
                 }
                 Kind::Fact { of, bit } => turn.question.facts.push(FactMention { bit, of, clause: 0 }),
@@ -289,15 +294,22 @@ impl Reader {
         }
     }
 
-    /// Of a fact only negation counts, and for "better" any near not: "it's not feeling much better".
-    fn fact_denied(&self, scope: &Scope<'_>, found: &Match, of: FactKind) -> bool {
+    /// A fact holds unless it was denied, said of somebody else, or only feared: "if it gets worse". For "better" any
+    /// near not denies: "it's not feeling much better".
+    fn fact_holds(&self, scope: &Scope<'_>, found: &Match, of: FactKind) -> bool {
         if Some(found.concept) == self.better {
             let first = found.first as usize;
-            return (first.saturating_sub(4)..first).any(|at| matches!(scope.tokens.word(at), "not" | "no" | "never"));
+            return (first.saturating_sub(4)..first).all(|at| !matches!(scope.tokens.word(at), "not" | "no" | "never"));
         }
         match of {
-            FactKind::Onset | FactKind::Alarm => false,
-            _ => scope.denied(found),
+            FactKind::Alarm => true,
+            FactKind::Onset => !scope.is_elsewhere(found),
+            FactKind::Course | FactKind::Severity | FactKind::Ability => {
+                !scope.is_elsewhere(found) && !scope.denied(found)
+            }
+            FactKind::Condition | FactKind::Medicine | FactKind::Person => {
+                !scope.is_of_another(found) && !scope.denied(found)
+            }
         }
     }
 }
@@ -321,6 +333,14 @@ fn take(mentions: &mut Vec<Mention>, new: Mention) {
     }
 }
 
+/// Whether a no stands right before these words.
+fn is_ruled_out(tokens: &Tokens, found: &Match) -> bool {
+    let first = usize::from(found.first);
+    (first.saturating_sub(3)..first)
+        .filter(|at| tokens.tokens[*at].clause == tokens.tokens[first].clause)
+        .any(|at| matches!(tokens.word(at), "no" | "not" | "without" | "never"))
+}
+
 fn reply(tokens: &Tokens) -> Reply {
     let word = |at: usize| if at < tokens.tokens.len() { tokens.word(at) } else { "" };
     let mut at = 0;
@@ -334,7 +354,11 @@ fn reply(tokens: &Tokens) -> Reply {
     if word(at) == "no" && matches!(word(at + 1), "yeah" | "yes") {
         return Reply::Yes;
     }
+    // "I don't know" answers nothing, "it's, no, nothing" does.
+    let unsure = matches!(word(at + 3), "know" | "remember" | "recall") && word(at + 2) == "not";
     match (word(at), word(at + 1), word(at + 2)) {
+        _ if unsure => Reply::Neither,
+        ("it" | "that" | "there", "is" | "was", "no" | "nothing") => Reply::No,
         ("no" | "nope" | "nah" | "none" | "never" | "negative" | "neither" | "nothing", ..) => Reply::No,
         ("not", "really" | "at" | "that" | "yet" | "so" | "now", _) => Reply::No,
         ("i" | "he" | "she", "do" | "does" | "have" | "has" | "did", "not") => Reply::No,

@@ -14,7 +14,8 @@
 //!
 //! A pattern comes down to one or more [`Sequence`]s of [`Class`]es of phrases with gaps between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::normalize::normalize;
 
@@ -98,7 +99,37 @@ pub fn parse(pattern: &str, atoms: &Atoms) -> Result<Vec<Sequence>, PatternError
             pattern: pattern.to_owned(),
         });
     }
-    Ok(sequences.into_iter().map(Sequence::joined).collect())
+    Ok(merged(sequences.into_iter().map(Sequence::joined).collect()))
+}
+
+/// Sequences that differ in one class alone are one sequence with both classes in it: fewer to look at.
+fn merged(mut sequences: Vec<Sequence>) -> Vec<Sequence> {
+    let longest = sequences.iter().map(|sequence| sequence.0.len()).max().unwrap_or(0);
+    for place in 0..longest {
+        let mut kept: Vec<Sequence> = Vec::with_capacity(sequences.len());
+        let mut by_rest: HashMap<Vec<(Gap, Class)>, usize> = HashMap::new();
+        for sequence in sequences {
+            let mut rest = sequence.0.clone();
+            let Some(step) = rest.get_mut(place) else {
+                kept.push(sequence);
+                continue;
+            };
+            let class = std::mem::take(&mut step.1);
+            match by_rest.entry(rest) {
+                Entry::Occupied(first) => {
+                    let into = &mut kept[*first.get()].0[place].1;
+                    into.phrases.extend(class.phrases);
+                    into.ranges.extend(class.ranges);
+                }
+                Entry::Vacant(new) => {
+                    new.insert(kept.len());
+                    kept.push(sequence);
+                }
+            }
+        }
+        sequences = kept;
+    }
+    sequences
 }
 
 fn and_gap(element: &str) -> Option<u8> {
@@ -395,7 +426,9 @@ mod tests {
         );
         assert_eq!(written("a ..2 b"), ["0-0 a, 0-2 b"]);
         assert_eq!(written("a _ b"), ["0-0 a, 1-1 b"]);
-        assert_eq!(written("a b? c"), ["0-0 a b c", "0-0 a c"]);
+        assert_eq!(written("a b? c"), ["0-0 a b c/a c"]);
+        // Sequences that differ in one class alone are one.
+        assert_eq!(written("(a ..2 b|a ..2 c) ..3 (d|e)"), ["0-0 a, 0-2 b/c, 0-3 d/e"]);
         assert_eq!(
             written("can't <breath>"),
             ["0-0 can not breathe", "0-0 can not catch, 0-2 breath"]

@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod demo_calls;
+mod dialogue;
 mod handling;
 mod kafka;
 mod lexicon;
