@@ -135,6 +135,8 @@ pub struct Heard {
     pub quotes: Vec<Quote>,
     pub turns: u16,
     pub words: u32,
+    /// Words among them that the model has never met: of another language, or misheard.
+    pub unknown_words: u32,
     pub age: Option<u8>,
     /// Event, time and turn at which a finding was last newly present, or a wording newly the loudest.
     pub last_new: Option<(u64, Timestamp, u16)>,
@@ -165,6 +167,7 @@ impl Heard {
     pub fn caller(&mut self, lexicon: &Lexicon, turn: &CallerTurn, text: &str, moment: Moment) -> Vec<Change> {
         self.turns = self.turns.saturating_add(1);
         self.words += u32::from(turn.words);
+        self.unknown_words += u32::from(turn.wording.unknown);
         if self.age.is_none() {
             self.set_age(lexicon, turn.age);
         }
@@ -187,8 +190,8 @@ impl Heard {
         }
         self.follow(lexicon, moment, &mut changes);
         let quotes = &self.quotes;
-        let words = || shared(quotes, excerpt(text, turn.loudest));
-        if self.loudest.hear(turn.wording, moment, words) {
+        let words = || shared(quotes, excerpt(text, turn.wording.loudest));
+        if self.loudest.hear(turn.wording.value, moment, words) {
             self.last_new = Some((moment.seq, moment.at, self.turns));
         }
         changes

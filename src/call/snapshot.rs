@@ -50,6 +50,7 @@ pub struct Snapshot {
     quotes: Vec<QuoteRow>,
     turns: u16,
     words: u32,
+    unknown_words: u32,
     age: Option<u8>,
     last_new: Option<(u64, i64, u16)>,
     /// Evidence of the loudest turn, and the turn where it is to be quoted: words, `seq`, time.
@@ -215,6 +216,7 @@ impl Snapshot {
             quotes: quote_rows(&heard.quotes, lexicon),
             turns: heard.turns,
             words: heard.words,
+            unknown_words: heard.unknown_words,
             age: heard.age,
             last_new: heard.last_new.map(|(seq, at, turn)| (seq, at.millis(), turn)),
             loudest: loudest_row(&heard.loudest),
@@ -245,6 +247,7 @@ impl Snapshot {
             quotes: quotes_of(self.quotes, lexicon),
             turns: self.turns,
             words: self.words,
+            unknown_words: self.unknown_words,
             age: self.age,
             last_new: self.last_new.map(|(seq, at, turn)| (seq, time(at), turn)),
             loudest: Loudest::default(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::evaluation::{Label, LabelledCall, Phrase};
+use crate::evaluation::{Corpus, Label, LabelledCall, Phrase, is_unread};
 use crate::record::{Event, Limits, decode};
 use crate::registry::DataSource;
 
@@ -99,4 +99,58 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .enumerate()
         .map(|(at, line)| (at + 1, line))
         .filter(|(_, line)| !line.is_empty())
+}
+
+/// The files that `train` and `curve` learn from.
+#[derive(Debug, clap::Args)]
+pub struct Learnable {
+    /// Files of calls with labels beside them.
+    #[arg(required = true)]
+    pub calls: Vec<PathBuf>,
+    /// Files of single turns that state a finding or sound like one, with their kind.
+    #[arg(long, value_name = "FILE")]
+    pub phrases: Vec<PathBuf>,
+    /// Of these files the endings were made up: nothing about handling is learned from them.
+    #[arg(long, value_name = "FILE")]
+    pub made_up_endings: Vec<PathBuf>,
+    /// Of these files a third of the cases, chosen by hash, is set aside: not read, not trained on.
+    #[arg(long, value_name = "FILE")]
+    pub keep_third: Vec<PathBuf>,
+    /// The lexicon to learn with.
+    #[arg(long, value_name = "FOLDER", default_value = "models/lexicon")]
+    pub lexicon: PathBuf,
+}
+
+/// What they hold.
+pub struct Read {
+    pub corpora: Vec<Corpus>,
+    pub phrases: Vec<Vec<Phrase>>,
+    pub sources: Vec<DataSource>,
+}
+
+impl Learnable {
+    pub fn read(&self) -> Result<Read> {
+        let (mut corpora, mut phrases, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+        for path in &self.calls {
+            let (mut calls, source) = read_labelled(path)?;
+            if self.keep_third.contains(path) {
+                calls.retain(|call| !is_unread(call.label.case()));
+            }
+            corpora.push(Corpus {
+                calls,
+                made_up_endings: self.made_up_endings.contains(path),
+            });
+            sources.push(source);
+        }
+        for path in &self.phrases {
+            let (read, source) = read_phrases(path)?;
+            phrases.push(read);
+            sources.push(source);
+        }
+        Ok(Read {
+            corpora,
+            phrases,
+            sources,
+        })
+    }
 }

@@ -102,7 +102,13 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         _ => None,
     });
     let reader = pipeline.reader();
-    if let Some(text) = turns.max_by(|a, b| reader.caller(a).wording.total_cmp(&reader.caller(b).wording)) {
+    if let Some(text) = turns.max_by(|a, b| {
+        reader
+            .caller(a)
+            .wording
+            .value
+            .total_cmp(&reader.caller(b).wording.value)
+    }) {
         println!("loudest turn by wording: {}", loudest(reader, text));
     }
     Ok(())
@@ -117,7 +123,7 @@ fn loudest(reader: &Reader, text: &str) -> String {
         .map(|(term, weight)| format!("{weight:+.1} {term:?}"));
     format!(
         "{:+.2}: {}",
-        reader.caller(text).wording,
+        reader.caller(text).wording.value,
         shown.collect::<Vec<_>>().join(", ")
     )
 }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod config;
+mod curve;
 mod data;
 mod deliver;
 mod demo;
@@ -68,6 +69,7 @@ enum Command {
     Score(score::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    Curve(curve::Args),
     Bench(bench::Args),
     Explain(explain::Args),
     Features(features::Args),
@@ -116,6 +118,7 @@ pub fn run() -> ExitCode {
         Command::Score(args) => score::run(args, &common),
         Command::Train(args) => train::run(args, &common),
         Command::Evaluate(args) => evaluate::run(args, &common),
+        Command::Curve(args) => curve::run(args, &common),
         Command::Explain(args) => explain::run(args, &common),
         Command::Features(args) => features::run(args, &common),
         Command::Gaps(args) => gaps::run(args, &common),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::{Common, Failure, data};
-use crate::evaluation::{Corpus, NeededLabel, Phrase, Recipe, Section, Trained, is_unread, page, table, train};
+use crate::evaluation::{NeededLabel, Recipe, Section, Trained, page, table, train};
 use crate::registry::{DataSource, GoldenRow, Manifest, NAME, Registry, WORDING, replay};
 use crate::signals::{Lexicon, Source};
 
@@ -22,27 +22,14 @@ use crate::signals::{Lexicon, Source};
     callward train real.ndjson --made-up-endings real.ndjson --keep-third --version 0004"
 )]
 pub struct Args {
-    /// Files of calls with labels beside them.
-    #[arg(required = true)]
-    calls: Vec<PathBuf>,
-    /// Files of single turns that state a finding or sound like one, with their kind.
-    #[arg(long, value_name = "FILE")]
-    phrases: Vec<PathBuf>,
+    #[command(flatten)]
+    from: data::Learnable,
     /// Number of the new version, as in 0002.
     #[arg(long)]
     version: String,
-    /// Of these files the endings were made up: nothing about handling is learned from them.
-    #[arg(long, value_name = "FILE")]
-    made_up_endings: Vec<PathBuf>,
-    /// Of these files a third of the cases, chosen by hash, is set aside: not read, not trained on.
-    #[arg(long, value_name = "FILE")]
-    keep_third: Vec<PathBuf>,
     /// Calls that we wrote, of which golden rows are made.
     #[arg(long, value_name = "FILE", default_value = "src/simulation/calls.ndjson")]
     golden: PathBuf,
-    /// The lexicon to freeze into the version.
-    #[arg(long, value_name = "FOLDER", default_value = "models/lexicon")]
-    lexicon: PathBuf,
     /// Share of calls without need that may page, by which the threshold is chosen.
     #[arg(long, default_value_t = Recipe::default().false_pages)]
     false_pages: f64,
@@ -53,27 +40,13 @@ pub struct Args {
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let bar = indicatif::ProgressBar::new_spinner();
     bar.enable_steady_tick(std::time::Duration::from_millis(120));
-    let source = Source::read(&args.lexicon)?.frozen();
+    let source = Source::read(&args.from.lexicon)?.frozen();
     let lexicon = Arc::new(Lexicon::compile(&source)?);
-    let mut corpora: Vec<Corpus> = Vec::new();
-    let mut sources: Vec<DataSource> = Vec::new();
-    for path in &args.calls {
-        let (mut calls, source) = data::read_labelled(path)?;
-        if args.keep_third.contains(path) {
-            calls.retain(|call| !is_unread(call.label.case()));
-        }
-        corpora.push(Corpus {
-            calls,
-            made_up_endings: args.made_up_endings.contains(path),
-        });
-        sources.push(source);
-    }
-    let mut phrases: Vec<Vec<Phrase>> = Vec::new();
-    for path in &args.phrases {
-        let (read, source) = data::read_phrases(path)?;
-        phrases.push(read);
-        sources.push(source);
-    }
+    let data::Read {
+        corpora,
+        phrases,
+        sources,
+    } = args.from.read()?;
     let recipe = Recipe {
         seed: args.seed,
         false_pages: args.false_pages,

@@ -4,6 +4,7 @@
 //! page is timely where it comes by the sentence that closes the matter or the action behind it.
 
 mod baselines;
+mod curve;
 mod html;
 mod labels;
 mod measures;
@@ -11,6 +12,7 @@ mod report;
 mod training;
 
 pub use baselines::Baselines;
+pub use curve::{CurvePoint, learning_curve};
 pub use html::{Section, page};
 pub use labels::{FindingLabel, Label, LabelledCall, NeededLabel, is_unread};
 pub use measures::{Interval, auroc, bootstrap, recall_at, share};

@@ -19,7 +19,7 @@ use crate::alert::{PolicyError, Settings};
 use crate::features::{Handling, NEED, RISK};
 use crate::pipeline::{Pipeline, Watched};
 use crate::record::{Body, CallId, Event, Patient, Speaker, Started, Timestamp, Utterance};
-use crate::risk::{Example, FOLDS, FitError, Model, Stage, Thresholds, fit_need, fit_risk, folds_of};
+use crate::risk::{Example, FOLDS, FitError, Fitted, Model, Stage, Thresholds, fit_need, fit_risk, folds_of};
 use crate::signals::{Lexicon, Status, Wording, WordingCounts, normalize};
 
 /// How training goes about it.
@@ -154,16 +154,24 @@ struct Moment {
     handles: bool,
 }
 
-pub fn train(
+/// What the data teach, before a threshold is chosen.
+pub(super) struct Learned {
+    pub need: Fitted,
+    pub risk: Fitted,
+    rows: (usize, usize),
+    pub counts: WordingCounts,
+    /// By corpus: what the others taught.
+    by_others: Vec<Arc<Wording>>,
+}
+
+pub(super) fn learn(
     lexicon: &Arc<Lexicon>,
     corpora: &[Corpus],
     phrases: &[Vec<Phrase>],
     recipe: &Recipe,
-    name: &str,
-    version: &str,
+    blank: &Model,
     mut progress: impl FnMut(&str),
-) -> Result<Trained, TrainError> {
-    let blank = Model::blank(name, version, &lexicon.sha256);
+) -> Result<Learned, TrainError> {
     let mut random = StdRng::seed_from_u64(recipe.seed);
     let mut cases = HashSet::new();
     let mut moments = Vec::new();
@@ -216,17 +224,33 @@ pub fn train(
         })
         .collect();
     let risk = fit_risk(&risk_rows)?;
+    Ok(Learned {
+        rows: (examples.len(), risk_rows.len()),
+        need,
+        risk,
+        counts,
+        by_others,
+    })
+}
+
+pub fn train(
+    lexicon: &Arc<Lexicon>,
+    corpora: &[Corpus],
+    phrases: &[Vec<Phrase>],
+    recipe: &Recipe,
+    name: &str,
+    version: &str,
+    mut progress: impl FnMut(&str),
+) -> Result<Trained, TrainError> {
+    let blank = Model::blank(name, version, &lexicon.sha256);
+    let learned = learn(lexicon, corpora, phrases, recipe, &blank, &mut progress)?;
     progress("choosing thresholds");
     let once = one_of_each_case(corpora);
-    let folds: Vec<(Stage, Stage)> = need
-        .fold_stages
-        .iter()
-        .cloned()
-        .zip(risk.fold_stages.iter().cloned())
-        .collect();
+    let (need, risk) = (&learned.need.fold_stages, &learned.risk.fold_stages);
+    let folds: Vec<(Stage, Stage)> = need.iter().cloned().zip(risk.iter().cloned()).collect();
     let mut budget = Vec::new();
     for alert in GRID {
-        let results = judge_out_of_fold(lexicon, &by_others, &blank, &folds, &once, alert)?;
+        let results = judge_out_of_fold(lexicon, &learned.by_others, &blank, &folds, &once, alert)?;
         budget.push(budget_row(alert, &results));
     }
     let chosen = budget
@@ -234,20 +258,19 @@ pub fn train(
         .find(|row| row.false_pages <= recipe.false_pages)
         .or(budget.last());
     let alert = chosen.map_or(0.5, |row| row.alert);
-    let out_of_fold = judge_out_of_fold(lexicon, &by_others, &blank, &folds, &once, alert)?;
-    let model = Model {
-        need: need.stage,
-        risk: risk.stage,
-        thresholds: Thresholds::of_alert(alert),
-        ..blank
-    };
+    let out_of_fold = judge_out_of_fold(lexicon, &learned.by_others, &blank, &folds, &once, alert)?;
     Ok(Trained {
-        model,
-        wording: counts.wording(),
-        wording_turns: counts.turns(),
-        rows: (examples.len(), risk_rows.len()),
-        alphas: (need.alpha, risk.alpha),
-        log_losses: (need.log_loss, risk.log_loss),
+        wording: learned.counts.wording(),
+        wording_turns: learned.counts.turns(),
+        rows: learned.rows,
+        alphas: (learned.need.alpha, learned.risk.alpha),
+        log_losses: (learned.need.log_loss, learned.risk.log_loss),
+        model: Model {
+            need: learned.need.stage,
+            risk: learned.risk.stage,
+            thresholds: Thresholds::of_alert(alert),
+            ..blank
+        },
         budget,
         out_of_fold,
     })
@@ -258,7 +281,7 @@ pub const GRID: [f64; 16] = [
     0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9,
 ];
 
-fn pipeline(lexicon: &Arc<Lexicon>, wording: &Arc<Wording>, model: Model) -> Result<Pipeline, PolicyError> {
+pub(super) fn pipeline(lexicon: &Arc<Lexicon>, wording: &Arc<Wording>, model: Model) -> Result<Pipeline, PolicyError> {
     let policy = crate::alert::Policy::new(Settings::default(), model.thresholds)?;
     Ok(Pipeline::new(
         lexicon.clone(),

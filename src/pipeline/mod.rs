@@ -265,6 +265,7 @@ impl Pipeline {
             .as_ref()
             .and_then(|patient| patient.language.as_deref());
         let enough = heard.words >= ENOUGH_WORDS;
+        let unknown = f64::from(heard.unknown_words) >= f64::from(heard.words) * UNKNOWN_SHARE;
         let unsure = recognition.confidences >= 3
             && recognition.confidence_sum / (recognition.confidences as f32) < LOW_CONFIDENCE;
         let one_sided = (heard.turns >= ONE_SIDED_TURNS
@@ -276,6 +277,7 @@ impl Pipeline {
                 language.is_some_and(|language| !language.starts_with("en")) && enough,
                 "language",
             ),
+            (unknown && enough, "unknown_words"),
             (unsure, "recognition"),
             (one_sided, "one_sided"),
             (recognition.lost_events >= 3, "lost_events"),
@@ -323,3 +325,6 @@ impl Pipeline {
 /// Urgency below which a finding of tier emergency does not make an emergency of the call.
 const MIN_EMERGENCY_URGENCY: f32 = 0.5;
 const LOW_CONFIDENCE: f32 = 0.5;
+/// Share of words that the model has never met from which a call counts as not understood: of 3,300 English calls 99 in
+/// 100 stayed below 0.27 at any time, sentences of other languages stand from 0.64 on.
+const UNKNOWN_SHARE: f64 = 0.4;

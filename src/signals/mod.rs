@@ -24,7 +24,7 @@ pub use lexicon::{
 };
 pub use normalize::{Tokens, normalize};
 pub use triage::{Present, Rule, Triage, set};
-pub use wording::{Wording, WordingCounts};
+pub use wording::{Evidence, Wording, WordingCounts};
 
 use assertion::{Cues, Scope};
 use automaton::{Audience, Match};
@@ -133,10 +133,8 @@ pub struct CallerTurn {
     pub words: u16,
     /// Years, where the caller told an age.
     pub age: Option<u8>,
-    /// Evidence of need by the wording alone ([`Wording::evidence`]).
-    pub wording: f32,
-    /// Bytes of the turn's text where that is loudest.
-    pub loudest: (u32, u32),
+    /// Of need, by the wording alone.
+    pub wording: Evidence,
 }
 
 /// What a question is about, beyond the findings that it names.
@@ -217,15 +215,13 @@ impl Reader {
                 Kind::Act | Kind::Cue => {}
             }
         }
-        let (wording, loudest) = self.wording.evidence(&tokens);
         CallerTurn {
             mentions,
             facts,
             reply: reply(&tokens),
             words: tokens.tokens.len() as u16,
             age: age(&tokens),
-            wording,
-            loudest,
+            wording: self.wording.evidence(&tokens),
         }
     }
 

@@ -34,6 +34,18 @@ impl Default for Wording {
     }
 }
 
+/// What a turn says of need by its wording alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// The weights of its terms summed, over the root of their number, so that long turns do not win by length. About −5
+    /// to 8; 0 says nothing.
+    pub value: f32,
+    /// Bytes of the turn's text where its loudest term begins, for the turn to be quoted around it.
+    pub loudest: (u32, u32),
+    /// Words that no turn had of which it was learned.
+    pub unknown: u16,
+}
+
 /// First bytes of the stored form.
 const MAGIC: &[u8; 8] = b"wording1";
 
@@ -52,26 +64,27 @@ impl Wording {
             .collect()
     }
 
-    /// Evidence of a turn: its weights summed, over the root of their number, so that long turns do not win by length.
-    /// About −5 to 8; 0 says nothing.
-    ///
-    /// Beside it the bytes of the turn's text where its loudest term begins, for the turn to be quoted around it.
-    pub fn evidence(&self, tokens: &Tokens) -> (f32, (u32, u32)) {
-        let (mut sum, mut count) = (0i32, 0u32);
+    /// What a turn says of need by its wording.
+    pub fn evidence(&self, tokens: &Tokens) -> Evidence {
+        let (mut sum, mut count, mut unknown) = (0i32, 0u32, 0u16);
         let mut loudest = (i8::MIN, 0);
         terms(tokens, |place, term| {
             let weight = self.0[place];
             sum += i32::from(weight);
             count += 1;
+            unknown += u16::from(weight == 0 && matches!(term, Term::Word(_)));
             if weight > loudest.0 {
                 loudest = (weight, term.first());
             }
         });
         if count == 0 {
-            return (0.0, (0, 0));
+            return Evidence::default();
         }
-        let evidence = sum as f32 / SCALE / (count as f32).sqrt();
-        (evidence, tokens.tokens[loudest.1].source)
+        Evidence {
+            value: sum as f32 / SCALE / (count as f32).sqrt(),
+            loudest: tokens.tokens[loudest.1].source,
+            unknown,
+        }
     }
 
     /// The terms of a turn with their weights, the strongest first.
@@ -233,7 +246,12 @@ impl WordingCounts {
             [0, 0] => 0,
             _ => {
                 let ratio = (share(count[0], 0) / share(count[1], 1).max(1e-9)).max(1e-9).ln();
-                (ratio as f32 * SCALE).round().clamp(-127.0, 127.0) as i8
+                match (ratio as f32 * SCALE).round().clamp(-127.0, 127.0) as i8 {
+                    // 0 is for what was never heard.
+                    0 if ratio < 0.0 => -1,
+                    0 => 1,
+                    weight => weight,
+                }
             }
         };
         Wording(self.terms.iter().map(weight).collect())
@@ -269,13 +287,18 @@ mod tests {
     #[test]
     fn words_of_needy_turns_count_for_need() {
         let wording = learned().0.wording();
-        let of = |text| wording.evidence(&normalize(text)).0;
+        let of = |text| wording.evidence(&normalize(text)).value;
         assert!(of("something sits on his breastbone") > 0.5);
         assert!(of("move my appointment") < 0.0);
         assert_eq!(of("zebra"), 0.0);
         assert_eq!(of(""), 0.0);
         let text = "zebra, zebra: breastbone";
-        let (from, to) = wording.evidence(&normalize(text)).1;
+        let Evidence {
+            loudest: (from, to),
+            unknown,
+            ..
+        } = wording.evidence(&normalize(text));
+        assert_eq!(unknown, 2);
         assert_eq!(&text[from as usize..to as usize], "breastbone");
         assert_eq!(wording.loudest(&normalize("breastbone"))[0].0, "breastbone");
     }

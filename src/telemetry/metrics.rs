@@ -333,7 +333,7 @@ pub const SERIES: [Series; 48] = [
     counter(
         "not_understood_calls_total",
         &["reason"],
-        Start::Each(&["language", "recognition", "one_sided", "lost_events"]),
+        Start::Each(&["language", "unknown_words", "recognition", "one_sided", "lost_events"]),
         "Calls in which silence means little.",
     ),
     gauge(

@@ -3,9 +3,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use callward::call::Heard;
-use callward::call::Moment;
-use callward::record::Timestamp;
+use callward::alert::Settings;
+use callward::call::{Heard, Moment};
+use callward::pipeline::outcomes_of;
+use callward::record::{Limits, Timestamp, decode};
+use callward::registry::Version;
 use callward::signals::{Lexicon, Reader, Source};
 
 fn reader() -> &'static Reader {
@@ -110,4 +112,23 @@ fn the_clause_before_says_when() {
         "chest_pain"
     ));
     assert!(is_present(&["", "When I walk, I have chest pain."], "chest_pain"));
+}
+
+#[test]
+fn talk_in_another_language_counts_as_not_understood() {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let reasons = |text: &str| {
+        let line = serde_json::json!({
+            "call_id": "c", "seq": 0, "at": "2026-05-04T09:00:00Z", "type": "utterance", "speaker": "caller", "text": text,
+        });
+        let event = decode(line.to_string().as_bytes(), None, &Limits::default())
+            .unwrap()
+            .event;
+        outcomes_of(&pipeline, &[event])[0].trust_reasons.clone()
+    };
+    let spanish = "hola buenos días llamo porque mi madre tiene mucho dolor en el pecho desde esta mañana y suda";
+    let english =
+        "hello good morning i am calling because my mother has had a bad pain in the chest since this morning";
+    assert_eq!(reasons(spanish), ["unknown_words"]);
+    assert!(reasons(english).is_empty());
 }
