@@ -141,7 +141,7 @@ impl Extractor {
         let heard = call.heard();
         let urgencies = urgencies(lexicon, heard);
         let need = [
-            logit(total(&urgencies)).clamp(-4.0, 4.0),
+            logit(total(&urgencies)).clamp(LEAST_URGENT, MOST_URGENT),
             heard.loudest.evidence.clamp(QUIETEST, LOUDEST),
             (heard.words as f32).ln_1p(),
         ];
@@ -211,6 +211,9 @@ impl Handling {
     }
 }
 
+/// Where nothing was found the wording must be able to speak up, so little urgency counts as none.
+const LEAST_URGENT: f32 = -2.5;
+const MOST_URGENT: f32 = 4.0;
 /// How far the wording of one turn may count.
 const QUIETEST: f32 = -3.0;
 const LOUDEST: f32 = 6.0;

@@ -6,8 +6,11 @@
 
 use super::normalize::Tokens;
 
-/// Terms are told apart by their hash: 2^18 places.
-const PLACES: usize = 1 << 18;
+/// Terms are told apart by their hash: 2^18 places. With 2^20, and so without collisions, nothing was gained.
+const PLACES_BITS: u32 = 18;
+const PLACES: usize = 1 << PLACES_BITS;
+/// Words that were met, by their hash as bits: of 12,000 words one unknown word in ten is taken for one of them.
+const KNOWN_BITS: u32 = 17;
 /// Weights are kept in twentieths.
 const SCALE: f32 = 20.0;
 /// Letters of a stem.
@@ -15,14 +18,17 @@ const STEM: usize = 5;
 
 /// Weights of terms: log ratio of how often a turn that needs a clinician holds them to how often another does.
 #[derive(Clone, PartialEq)]
-pub struct Wording(Box<[i8]>);
+pub struct Wording {
+    weights: Box<[i8]>,
+    known: Box<[u8]>,
+}
 
 impl std::fmt::Debug for Wording {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
             "Wording({} terms)",
-            self.0.iter().filter(|weight| **weight != 0).count()
+            self.weights.iter().filter(|weight| **weight != 0).count()
         )
     }
 }
@@ -30,7 +36,10 @@ impl std::fmt::Debug for Wording {
 impl Default for Wording {
     /// Knows nothing: every turn is 0.
     fn default() -> Self {
-        Self(vec![0; PLACES].into())
+        Self {
+            weights: vec![0; PLACES].into(),
+            known: vec![0; KNOWN_BYTES].into(),
+        }
     }
 }
 
@@ -47,20 +56,25 @@ pub struct Evidence {
 }
 
 /// First bytes of the stored form.
-const MAGIC: &[u8; 8] = b"wording1";
+const MAGIC: &[u8; 8] = b"wording2";
 
 impl Wording {
     /// `None` where the bytes are no wording of this format.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let weights = bytes.strip_prefix(MAGIC)?;
-        (weights.len() == PLACES).then(|| Self(weights.iter().map(|byte| *byte as i8).collect()))
+        let (weights, known) = bytes.strip_prefix(MAGIC)?.split_at_checked(PLACES)?;
+        (known.len() == KNOWN_BYTES).then(|| Self {
+            weights: weights.iter().map(|byte| *byte as i8).collect(),
+            known: known.into(),
+        })
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
+        let weights = self.weights.iter().map(|weight| *weight as u8);
         MAGIC
             .iter()
             .copied()
-            .chain(self.0.iter().map(|weight| *weight as u8))
+            .chain(weights)
+            .chain(self.known.iter().copied())
             .collect()
     }
 
@@ -69,10 +83,12 @@ impl Wording {
         let (mut sum, mut count, mut unknown) = (0i32, 0u32, 0u16);
         let mut loudest = (i8::MIN, 0);
         terms(tokens, |place, term| {
-            let weight = self.0[place];
+            let weight = self.weights[place];
             sum += i32::from(weight);
             count += 1;
-            unknown += u16::from(weight == 0 && matches!(term, Term::Word(_)));
+            if let Term::Word(_) = term {
+                unknown += u16::from(!is_set(&self.known, place));
+            }
             if weight > loudest.0 {
                 loudest = (weight, term.first());
             }
@@ -91,7 +107,7 @@ impl Wording {
     pub fn loudest(&self, tokens: &Tokens) -> Vec<(String, f32)> {
         let mut all = Vec::new();
         terms(tokens, |place, term| {
-            all.push((term.spelled(tokens), f32::from(self.0[place]) / SCALE))
+            all.push((term.spelled(tokens), f32::from(self.weights[place]) / SCALE))
         });
         all.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
         all.dedup();
@@ -178,10 +194,28 @@ fn hash(bytes: &[u8]) -> u32 {
     })
 }
 
+const KNOWN_BYTES: usize = (1 << KNOWN_BITS) / 8;
+
+/// The bit of a word that has this place.
+fn known_bit(place: usize) -> (usize, u8) {
+    let bit = place >> (PLACES_BITS - KNOWN_BITS);
+    (bit / 8, 1 << (bit % 8))
+}
+
+fn is_set(known: &[u8], place: usize) -> bool {
+    let (byte, bit) = known_bit(place);
+    known[byte] & bit != 0
+}
+
+fn set(known: &mut [u8], place: usize) {
+    let (byte, bit) = known_bit(place);
+    known[byte] |= bit;
+}
+
 /// Mixes once more, so that all bits of the hash decide.
 fn place(hash: u32, kind: u32) -> usize {
     let mixed = (hash ^ kind.wrapping_mul(0x9e37_79b9)).wrapping_mul(0x85eb_ca6b);
-    (mixed >> 14) as usize
+    (mixed >> (u32::BITS - PLACES_BITS)) as usize
 }
 
 /// How many turns of each kind hold each term; what it was learned from can be taken out again.
@@ -190,6 +224,8 @@ pub struct WordingCounts {
     /// By place: turns that need a clinician, and others.
     terms: Vec<[u32; 2]>,
     turns: [u32; 2],
+    /// Words that were met, as in [`Wording`].
+    known: Vec<u8>,
 }
 
 impl Default for WordingCounts {
@@ -197,6 +233,7 @@ impl Default for WordingCounts {
         Self {
             terms: vec![[0; 2]; PLACES],
             turns: [0; 2],
+            known: vec![0; KNOWN_BYTES],
         }
     }
 }
@@ -205,14 +242,19 @@ impl WordingCounts {
     pub fn learn(&mut self, tokens: &Tokens, needs: bool) {
         let kind = usize::from(!needs);
         let mut places = Vec::new();
-        terms(tokens, |place, _| places.push(place));
+        terms(tokens, |place, term| {
+            places.push(place);
+            if let Term::Word(_) = term {
+                set(&mut self.known, place);
+            }
+        });
         places.sort_unstable();
         places.dedup();
         places.into_iter().for_each(|place| self.terms[place][kind] += 1);
         self.turns[kind] += 1;
     }
 
-    /// What is left without these others.
+    /// What is left without these others. Their words stay known: to have met them says nothing of need.
     pub fn without(&self, others: &Self) -> Self {
         let less = |all: [u32; 2], own: [u32; 2]| [all[0] - own[0], all[1] - own[1]];
         Self {
@@ -223,6 +265,7 @@ impl WordingCounts {
                 .map(|(all, own)| less(*all, *own))
                 .collect(),
             turns: less(self.turns, others.turns),
+            known: self.known.clone(),
         }
     }
 
@@ -231,6 +274,10 @@ impl WordingCounts {
             *all = [all[0] + own[0], all[1] + own[1]];
         }
         self.turns = [self.turns[0] + others.turns[0], self.turns[1] + others.turns[1]];
+        self.known
+            .iter_mut()
+            .zip(&others.known)
+            .for_each(|(all, own)| *all |= own);
     }
 
     pub fn turns(&self) -> [u32; 2] {
@@ -246,15 +293,13 @@ impl WordingCounts {
             [0, 0] => 0,
             _ => {
                 let ratio = (share(count[0], 0) / share(count[1], 1).max(1e-9)).max(1e-9).ln();
-                match (ratio as f32 * SCALE).round().clamp(-127.0, 127.0) as i8 {
-                    // 0 is for what was never heard.
-                    0 if ratio < 0.0 => -1,
-                    0 => 1,
-                    weight => weight,
-                }
+                (ratio as f32 * SCALE).round().clamp(-127.0, 127.0) as i8
             }
         };
-        Wording(self.terms.iter().map(weight).collect())
+        Wording {
+            weights: self.terms.iter().map(weight).collect(),
+            known: self.known.clone().into(),
+        }
     }
 }
 
@@ -308,7 +353,7 @@ mod tests {
         let (one, other) = learned();
         let mut both = one.clone();
         both.add(&other);
-        assert_eq!(both.without(&other).wording(), one.wording());
+        assert_eq!(both.without(&other).wording().weights, one.wording().weights);
         assert_ne!(both.wording(), one.wording());
     }
 
@@ -316,6 +361,6 @@ mod tests {
     fn bytes_and_back() {
         let wording = learned().0.wording();
         assert_eq!(Wording::from_bytes(&wording.to_bytes()), Some(wording));
-        assert_eq!(Wording::from_bytes(b"wording1short"), None);
+        assert_eq!(Wording::from_bytes(b"wording2short"), None);
     }
 }

@@ -8,3 +8,4 @@ mod handling;
 mod kafka;
 mod lexicon;
 mod restarts;
+mod triage;
