@@ -26,6 +26,8 @@ pub(super) struct Transaction {
     pub(super) alert: Option<Instant>,
     /// Priority and event time of its alerts.
     pub(super) alerts: Vec<(Level, i64)>,
+    /// What is counted once it is committed, by metric and label: a record of an aborted transaction comes again.
+    pub(super) counts: Vec<(&'static str, &'static str)>,
 }
 
 /// Sends what follows from one partition to the same partition of the other topics.
@@ -39,8 +41,8 @@ pub(super) struct Outputs<'o> {
 }
 
 impl Outputs<'_> {
-    pub(super) fn count(&self, name: &'static str, label: &str) {
-        self.plan.metrics.count(name, &[label]);
+    pub(super) fn count(&mut self, name: &'static str, label: &'static str) {
+        self.transaction.counts.push((name, label));
     }
 
     pub(super) fn took(&mut self, output: Output<'_>) {

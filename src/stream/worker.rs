@@ -407,6 +407,7 @@ impl Engine {
                 records: 0,
                 alert: None,
                 alerts: Vec::new(),
+                counts: Vec::new(),
             });
         }
         Ok(())
@@ -532,6 +533,9 @@ impl Engine {
         self.plan
             .metrics
             .observe("commit_duration_seconds", &[], began.elapsed().as_secs_f64());
+        for (name, label) in transaction.counts {
+            self.plan.metrics.count(name, &[label]);
+        }
         let now = wall_millis();
         for (level, at) in transaction.alerts {
             let latency = (now - at).max(0) as f64 / 1000.0;
