@@ -56,7 +56,7 @@ const fn free(name: &'static str, meaning: &'static str) -> Spec {
 pub const NEED: [Spec; 3] = [
     up(
         "urgency",
-        "log odds of the urgency of all findings together, between -4 and 4",
+        "log odds of the urgency of all findings together, between -2.5 and 4",
     ),
     up(
         "wording",
