@@ -25,8 +25,6 @@ pub struct Known {
     pub attributes: u32,
     /// Said within the first turns: what the call is about.
     pub chief: bool,
-    /// Named by the agent first and affirmed, rather than volunteered.
-    pub asked: bool,
     pub first_seq: u64,
 }
 
@@ -371,7 +369,6 @@ impl Heard {
                     follows: 0.0,
                     attributes: 0,
                     chief: false,
-                    asked: false,
                     first_seq: u64::MAX,
                 });
                 self.known.len() - 1
@@ -385,7 +382,6 @@ impl Heard {
         let known = self.entry(mention.concept);
         if known.first_seq == u64::MAX {
             known.first_seq = moment.seq;
-            known.asked = *answered;
         }
         let was_present = known.said >= PRESENT;
         if mention.status == Status::Denied {

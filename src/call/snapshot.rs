@@ -17,7 +17,7 @@ use super::{Call, Care, Context, End, Loudest, Partial, Recognition, Sequence};
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
 use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
 
-/// The format that is written. Format 1 held every quote's words anew; no release wrote it.
+/// The format that is written. Formats 1 and 2 held more than is read now; no release wrote them.
 pub const FORMAT: u8 = 3;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +71,6 @@ struct KnownRow {
     follows: f32,
     attributes: Vec<u32>,
     chief: bool,
-    asked: bool,
     first_seq: u64,
 }
 
@@ -308,7 +307,6 @@ fn known_row(known: &Known, lexicon: &Lexicon) -> KnownRow {
         follows: known.follows,
         attributes: fact_keys(lexicon, u128::from(known.attributes)),
         chief: known.chief,
-        asked: known.asked,
         first_seq: known.first_seq,
     }
 }
@@ -322,7 +320,6 @@ fn known_of(row: &KnownRow, lexicon: &Lexicon) -> Option<Known> {
         follows: row.follows,
         attributes: fact_bits(lexicon, &row.attributes) as u32,
         chief: row.chief,
-        asked: row.asked,
         first_seq: row.first_seq,
     })
 }

@@ -35,7 +35,6 @@ fn vignettes_are_as_urgent_as_they_should_be() {
             follows: 0.0,
             attributes: (facts & ((1 << ATTRIBUTE_BITS) - 1)) as u32,
             chief: true,
-            asked: false,
             first_seq: 0,
         });
         let heard = Heard {
