@@ -16,7 +16,7 @@ use crate::alert::{Policy, Settings};
 use crate::pipeline::{Outcome, Pipeline, Watched};
 use crate::record::{CallId, Limits, decode};
 use crate::risk::Model;
-use crate::signals::{Lexicon, Source, Wording, hex};
+use crate::signals::{Learned, Lexicon, Reliability, Source, Wording, hex};
 
 /// The name under which the judgement of under-escalation is kept.
 pub const NAME: &str = "under-escalation";
@@ -97,17 +97,19 @@ const TOLERANCE: f64 = 1e-6;
 pub struct Version {
     pub model: Model,
     pub lexicon: Arc<Lexicon>,
-    pub wording: Arc<Wording>,
+    pub learned: Arc<Learned>,
     pub manifest: Manifest,
     /// SHA-256 of `model.json`.
     pub sha256: String,
 }
 
 /// Files that a version must have to be used.
-const NEEDED: [&str; 4] = ["model.json", "lexicon.json", WORDING, "golden.jsonl"];
+const NEEDED: [&str; 5] = ["model.json", "lexicon.json", WORDING, RELIABILITY, "golden.jsonl"];
 
 /// The file with the weights of words and pairs of words.
 pub const WORDING: &str = "ngram.bin";
+/// The file with the reliability of each pattern of the lexicon, a byte a pattern.
+pub const RELIABILITY: &str = "reliability.bin";
 
 impl Version {
     /// Reads and verifies a version from any place that can give its files.
@@ -129,11 +131,14 @@ impl Version {
         let lexicon = Arc::new(Lexicon::compile(&source)?);
         let model: Model = json("model.json", &files["model.json"])?;
         model.check(&lexicon.sha256)?;
-        let wording = Wording::from_bytes(&files[WORDING]).ok_or(RegistryError::Wording)?;
+        let learned = Learned {
+            wording: Wording::from_bytes(&files[WORDING]).ok_or(RegistryError::Wording)?,
+            reliability: Reliability::from_bytes(&files[RELIABILITY]),
+        };
         let version = Self {
             model,
             lexicon,
-            wording: Arc::new(wording),
+            learned: Arc::new(learned),
             manifest,
             sha256: hex(&Sha256::digest(&files["model.json"])),
         };
@@ -163,7 +168,7 @@ impl Version {
         let policy = Policy::new(settings, self.model.thresholds)?;
         Ok(Pipeline::new(
             self.lexicon.clone(),
-            self.wording.clone(),
+            self.learned.clone(),
             self.model.clone(),
             self.sha256.clone(),
             policy,

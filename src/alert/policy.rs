@@ -301,14 +301,23 @@ impl Policy {
     /// The risk that is still open: nothing where it was settled and nothing new came, half where an emergency only
     /// got an urgent message.
     fn open_risk(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> f64 {
+        self.open(watch, assessment, care, assessment.risk)
+    }
+
+    /// … where a hand-over was spoken of and did not come: what lowered the risk has turned out to be words.
+    fn open_need(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> f64 {
+        self.open(watch, assessment, care, assessment.need)
+    }
+
+    fn open(&self, watch: &Watch, assessment: &Assessment, care: &Care, whole: f64) -> f64 {
         if assessment.clinical_agent || !self.unsettled(watch, assessment) {
             return 0.0;
         }
         let since = assessment.last_new.unwrap_or(0);
         if care.since(Deed::UrgentMessage, since) && assessment.emergency {
-            return assessment.risk / 2.0;
+            return whole / 2.0;
         }
-        assessment.risk
+        whole
     }
 
     fn unsettled(&self, watch: &Watch, assessment: &Assessment) -> bool {
@@ -429,7 +438,9 @@ impl Policy {
                 }
             }
             Some(_) => quiet(Why::StillRaised),
-            None if risk >= self.thresholds.watch => self.open(watch, Level::Watch, risk, seq, at, Why::RiskRaised),
+            None if risk >= self.thresholds.watch => {
+                self.open_episode(watch, Level::Watch, risk, seq, at, Why::RiskRaised)
+            }
             None => {
                 let _ = assessment;
                 quiet(if watch.settled.is_some() {
@@ -504,11 +515,11 @@ impl Policy {
     ) -> Decision {
         watch.chance = None;
         watch.need_since.get_or_insert((at, seq));
-        self.open(watch, self.level(assessment), risk, seq, at, why)
+        self.open_episode(watch, self.level(assessment), risk, seq, at, why)
     }
 
     /// Opens an episode, or raises the level of the open one.
-    fn open(&self, watch: &mut Watch, level: Level, risk: f64, seq: u64, at: Timestamp, why: Why) -> Decision {
+    fn open_episode(&self, watch: &mut Watch, level: Level, risk: f64, seq: u64, at: Timestamp, why: Why) -> Decision {
         let state = if watch.raised.is_some() {
             State::Worsened
         } else {
@@ -561,7 +572,11 @@ impl Policy {
         at: Timestamp,
     ) -> Decision {
         watch.take(deadline);
-        let risk = self.open_risk(watch, assessment, care);
+        let risk = if deadline == Deadline::Handover {
+            self.open_need(watch, assessment, care)
+        } else {
+            self.open_risk(watch, assessment, care)
+        };
         match deadline {
             Deadline::Chance if risk >= self.thresholds.alert => {
                 self.raise(watch, assessment, risk, seq, at, Why::ChancePassed)
@@ -627,8 +642,12 @@ impl Policy {
         at: Timestamp,
     ) -> Decision {
         watch.forget_due = Some(at.plus_seconds(self.settings.ended_seconds));
-        let risk = self.open_risk(watch, assessment, care);
         let spoken = watch.handover.take();
+        let risk = if spoken.is_some() {
+            self.open_need(watch, assessment, care)
+        } else {
+            self.open_risk(watch, assessment, care)
+        };
         watch.chance = None;
         watch.clear_due = None;
         if end.to_clinicians {

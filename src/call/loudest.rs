@@ -13,6 +13,8 @@ const LOUD: f32 = 1.5;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loudest {
     pub evidence: f32,
+    /// Of the turn that comes next to it.
+    pub second: f32,
     pub turn: Option<Box<LoudTurn>>,
 }
 
@@ -28,6 +30,7 @@ impl Default for Loudest {
     fn default() -> Self {
         Self {
             evidence: SILENT,
+            second: SILENT,
             turn: None,
         }
     }
@@ -37,8 +40,10 @@ impl Loudest {
     /// Takes in a turn with its evidence; true where it is the loudest so far, and loud.
     pub fn hear(&mut self, evidence: f32, moment: Moment, text: impl FnOnce() -> Arc<str>) -> bool {
         if evidence <= self.evidence {
+            self.second = self.second.max(evidence);
             return false;
         }
+        self.second = self.evidence;
         self.evidence = evidence;
         if evidence < LOUD {
             return false;

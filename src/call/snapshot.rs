@@ -17,8 +17,8 @@ use super::{Call, Care, Context, End, Loudest, Partial, Recognition, Sequence};
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
 use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
 
-/// The format that is written. Formats 1 and 2 held more than is read now; no release wrote them.
-pub const FORMAT: u8 = 3;
+/// The format that is written. Formats 1 to 3 held other things than are read now; no release wrote them.
+pub const FORMAT: u8 = 4;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
@@ -53,11 +53,13 @@ pub struct Snapshot {
     unknown_words: u32,
     age: Option<u8>,
     last_new: Option<(u64, i64, u16)>,
-    /// Evidence of the loudest turn, and the turn where it is to be quoted: words, `seq`, time.
-    loudest: (f32, Option<(String, u64, i64)>),
+    /// Evidence of the loudest turn and of the second, and the first where it is to be quoted: words, `seq`, time.
+    loudest: LoudestRow,
     care: Care,
     partials: Vec<PartialRow>,
 }
+
+type LoudestRow = (f32, f32, Option<(String, u64, i64)>);
 
 /// Age, sex, language, contacts within 72 hours.
 type PatientRow = (Option<u8>, Option<Sex>, Option<String>, Option<u16>);
@@ -359,13 +361,13 @@ fn quotes_of(rows: Vec<QuoteRow>, lexicon: &Lexicon) -> Vec<Quote> {
     quotes
 }
 
-fn loudest_row(loudest: &Loudest) -> (f32, Option<(String, u64, i64)>) {
+fn loudest_row(loudest: &Loudest) -> LoudestRow {
     let turn = loudest.turn.as_ref();
     let row = turn.map(|turn| (turn.text.to_string(), turn.seq, turn.at.millis()));
-    (loudest.evidence, row)
+    (loudest.evidence, loudest.second, row)
 }
 
-fn loudest_of((evidence, row): (f32, Option<(String, u64, i64)>), quotes: &[Quote]) -> Loudest {
+fn loudest_of((evidence, second, row): LoudestRow, quotes: &[Quote]) -> Loudest {
     let turn = row.map(|(text, seq, at)| {
         Box::new(LoudTurn {
             text: shared(quotes, &text),
@@ -373,7 +375,7 @@ fn loudest_of((evidence, row): (f32, Option<(String, u64, i64)>), quotes: &[Quot
             at: Timestamp::from_millis(at),
         })
     });
-    Loudest { evidence, turn }
+    Loudest { evidence, second, turn }
 }
 
 fn partial_row(open: &Partial) -> PartialRow {

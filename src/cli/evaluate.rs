@@ -128,7 +128,7 @@ fn by_threshold(version: &Version) -> Result<Vec<(f64, Pipeline)>, Failure> {
         let policy = Policy::new(Settings::default(), model.thresholds)?;
         let pipeline = Pipeline::new(
             version.lexicon.clone(),
-            version.wording.clone(),
+            version.learned.clone(),
             model,
             String::new(),
             policy,

@@ -40,14 +40,14 @@ const SHOWN: usize = 12;
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     if !args.say.is_empty() {
         let version = common.version(args.version.as_deref());
-        let (lexicon, wording) = match (&args.lexicon, version) {
+        let (lexicon, learned) = match (&args.lexicon, version) {
             (Some(folder), version) => (
                 Arc::new(Lexicon::compile(&Source::read(folder)?)?),
-                version.map(|version| version.wording).unwrap_or_default(),
+                version.map(|version| version.learned).unwrap_or_default(),
             ),
-            (None, version) => version.map(|version| (version.lexicon, version.wording))?,
+            (None, version) => version.map(|version| (version.lexicon, version.learned))?,
         };
-        let reader = Reader::new(lexicon, wording);
+        let reader = Reader::new(lexicon, learned);
         for text in &args.say {
             println!("{text}");
             for m in reader.matched(text) {

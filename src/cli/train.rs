@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::{Common, Failure, data};
 use crate::evaluation::{NeededLabel, Recipe, Section, Trained, page, table, train};
-use crate::registry::{DataSource, GoldenRow, Manifest, NAME, Registry, WORDING, replay};
+use crate::registry::{DataSource, GoldenRow, Manifest, NAME, RELIABILITY, Registry, WORDING, replay};
 use crate::signals::{Lexicon, Source};
 
 /// Train a new version of the model on labelled calls.
@@ -101,7 +101,8 @@ fn write(
     let files = BTreeMap::from([
         ("model.json".to_owned(), model),
         ("lexicon.json".to_owned(), source.to_json()),
-        (WORDING.to_owned(), trained.wording.to_bytes()),
+        (WORDING.to_owned(), trained.learned.wording.to_bytes()),
+        (RELIABILITY.to_owned(), trained.learned.reliability.as_bytes().to_vec()),
         ("golden.jsonl".to_owned(), golden),
         ("evaluation.json".to_owned(), serde_json::to_vec_pretty(&evaluation)?),
         ("evaluation.html".to_owned(), report(trained, &rows).into_bytes()),
@@ -127,9 +128,9 @@ fn golden_rows(path: &Path, lexicon: &Arc<Lexicon>, trained: &Trained) -> Result
         return Err(anyhow::anyhow!("{} holds no call", path.display()).into());
     }
     let policy = crate::alert::Policy::new(Default::default(), trained.model.thresholds)?;
-    let wording = Arc::new(trained.wording.clone());
+    let learned = Arc::new(trained.learned.clone());
     let pipeline =
-        crate::pipeline::Pipeline::new(lexicon.clone(), wording, trained.model.clone(), String::new(), policy);
+        crate::pipeline::Pipeline::new(lexicon.clone(), learned, trained.model.clone(), String::new(), policy);
     let mut bytes = Vec::new();
     for row in 0..ROWS {
         let call = &calls[row % calls.len()];

@@ -36,13 +36,13 @@ pub fn learning_curve(
             Err(TrainError::Fit(FitError::TooFew { .. })) => continue,
             learned => learned?,
         };
-        let wording = Arc::new(learned.counts.wording());
+        let reading = Arc::new(learned.counts.learned(lexicon));
         let model = Model {
             need: learned.need.stage,
             risk: learned.risk.stage,
             ..blank
         };
-        let results = judge(&pipeline(lexicon, &wording, model)?, held.iter().copied());
+        let results = judge(&pipeline(lexicon, &reading, model)?, held.iter().copied());
         let figure = |of: fn(&[f64], &[f64]) -> f64| {
             bootstrap(&results, |drawn| {
                 let pick = |need: bool| -> Vec<f64> {

@@ -3,8 +3,8 @@
 //!
 //! The first stage learns from one call of each case and from single turns. The second learns handling from calls in
 //! which the agents act for themselves; a corpus whose endings were made up teaches nothing about handling and is left
-//! out of it. Wordings are learned from what was written for the purpose, and every writer's calls are judged by the
-//! wordings of the others alone, since a writer's tells must not help.
+//! out of it. Every writer's calls are judged by what the others taught of wordings and patterns, since a writer's tells
+//! must not help.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,7 +20,9 @@ use crate::features::{Handling, NEED, RISK};
 use crate::pipeline::{Pipeline, Watched};
 use crate::record::{Body, CallId, Event, Patient, Speaker, Started, Timestamp, Utterance};
 use crate::risk::{Example, FOLDS, FitError, Fitted, Model, Stage, Thresholds, fit_need, fit_risk, folds_of};
-use crate::signals::{Lexicon, Status, Wording, WordingCounts, normalize};
+use crate::signals::{
+    ConceptId, Kind, Learned, LearnedCounts, Lexicon, REAL, Reader, Status, WRITTEN, WordingCounts, normalize,
+};
 
 /// How training goes about it.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -46,7 +48,7 @@ impl Default for Recipe {
 #[derive(Debug)]
 pub struct Trained {
     pub model: Model,
-    pub wording: Wording,
+    pub learned: Learned,
     /// Turns that wordings were learned from: of those who need a clinician, and others.
     pub wording_turns: [u32; 2],
     pub rows: (usize, usize),
@@ -79,7 +81,7 @@ pub enum TrainError {
 #[derive(Clone, Debug)]
 pub struct Corpus {
     pub calls: Vec<LabelledCall>,
-    /// Talks of another kind whose endings were put on: nothing about handling or wording is learned from them.
+    /// Real talks whose endings were put on: nothing about handling is learned from them.
     pub made_up_endings: bool,
 }
 
@@ -144,6 +146,9 @@ impl Phrase {
 /// One single turn in this many is learned from beside the calls: they are short of everything that surrounds a turn.
 const PHRASES_KEPT: usize = 20;
 
+/// Real talks are few beside written calls, so the first stage counts each of their moments this often.
+const REAL_COUNTS: usize = 4;
+
 struct Moment {
     need: [f32; NEED.len()],
     handling: Handling,
@@ -152,16 +157,18 @@ struct Moment {
     fold: usize,
     first: bool,
     handles: bool,
+    /// Of a real talk.
+    real: bool,
 }
 
 /// What the data teach, before a threshold is chosen.
-pub(super) struct Learned {
+pub(super) struct Taught {
     pub need: Fitted,
     pub risk: Fitted,
     rows: (usize, usize),
-    pub counts: WordingCounts,
+    pub counts: LearnedCounts,
     /// By corpus: what the others taught.
-    by_others: Vec<Arc<Wording>>,
+    by_others: Vec<Arc<Learned>>,
 }
 
 pub(super) fn learn(
@@ -171,22 +178,23 @@ pub(super) fn learn(
     recipe: &Recipe,
     blank: &Model,
     mut progress: impl FnMut(&str),
-) -> Result<Learned, TrainError> {
+) -> Result<Taught, TrainError> {
     let mut random = StdRng::seed_from_u64(recipe.seed);
     let mut cases = HashSet::new();
     let mut moments = Vec::new();
     progress("counting wordings");
-    let of_corpora: Vec<WordingCounts> = corpora.iter().map(wordings_of_calls).collect();
-    let of_phrases: Vec<WordingCounts> = phrases.iter().map(|phrases| wordings_of(phrases)).collect();
-    let mut counts = WordingCounts::default();
+    let reader = Reader::new(lexicon.clone(), Arc::default());
+    let of_corpora: Vec<LearnedCounts> = corpora.iter().map(|corpus| counts_of_calls(&reader, corpus)).collect();
+    let of_phrases: Vec<LearnedCounts> = phrases.iter().map(|phrases| counts_of(&reader, phrases)).collect();
+    let mut counts = LearnedCounts::default();
     of_corpora.iter().chain(&of_phrases).for_each(|own| counts.add(own));
-    let by_others: Vec<Arc<Wording>> = of_corpora
+    let by_others: Vec<Arc<Learned>> = of_corpora
         .iter()
-        .map(|own| Arc::new(counts.without(own).wording()))
+        .map(|own| Arc::new(counts.without(own).learned(lexicon)))
         .collect();
     progress("reading calls");
-    for (corpus, wording) in corpora.iter().zip(&by_others) {
-        let pipeline = pipeline(lexicon, wording, blank.clone())?;
+    for (corpus, learned) in corpora.iter().zip(&by_others) {
+        let pipeline = pipeline(lexicon, learned, blank.clone())?;
         for call in corpus.calls.iter().filter(|call| call.label.is_sure()) {
             let first = cases.insert(call.label.case().to_owned());
             let handles = !corpus.made_up_endings;
@@ -196,13 +204,18 @@ pub(super) fn learn(
         }
     }
     for (phrases, own) in phrases.iter().zip(&of_phrases) {
-        let pipeline = pipeline(lexicon, &Arc::new(counts.without(own).wording()), blank.clone())?;
+        let pipeline = pipeline(lexicon, &Arc::new(counts.without(own).learned(lexicon)), blank.clone())?;
         for (number, phrase) in phrases.iter().enumerate().step_by(PHRASES_KEPT) {
             moments.push(moment_of_phrase(&pipeline, phrase, number / PHRASES_KEPT));
         }
     }
     progress("fitting need");
-    let need_rows: Vec<&Moment> = moments.iter().filter(|moment| moment.first).collect();
+    let times = |moment: &Moment| if moment.real { REAL_COUNTS } else { 1 };
+    let need_rows: Vec<&Moment> = moments
+        .iter()
+        .filter(|moment| moment.first)
+        .flat_map(|moment| std::iter::repeat_n(moment, times(moment)))
+        .collect();
     let examples: Vec<Example<{ NEED.len() }>> = need_rows
         .iter()
         .map(|m| Example {
@@ -224,7 +237,7 @@ pub(super) fn learn(
         })
         .collect();
     let risk = fit_risk(&risk_rows)?;
-    Ok(Learned {
+    Ok(Taught {
         rows: (examples.len(), risk_rows.len()),
         need,
         risk,
@@ -260,8 +273,8 @@ pub fn train(
     let alert = chosen.map_or(0.5, |row| row.alert);
     let out_of_fold = judge_out_of_fold(lexicon, &learned.by_others, &blank, &folds, &once, alert)?;
     Ok(Trained {
-        wording: learned.counts.wording(),
-        wording_turns: learned.counts.turns(),
+        learned: learned.counts.learned(lexicon),
+        wording_turns: learned.counts.wording.turns(),
         rows: learned.rows,
         alphas: (learned.need.alpha, learned.risk.alpha),
         log_losses: (learned.need.log_loss, learned.risk.log_loss),
@@ -281,11 +294,11 @@ pub const GRID: [f64; 16] = [
     0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9,
 ];
 
-pub(super) fn pipeline(lexicon: &Arc<Lexicon>, wording: &Arc<Wording>, model: Model) -> Result<Pipeline, PolicyError> {
+pub(super) fn pipeline(lexicon: &Arc<Lexicon>, learned: &Arc<Learned>, model: Model) -> Result<Pipeline, PolicyError> {
     let policy = crate::alert::Policy::new(Settings::default(), model.thresholds)?;
     Ok(Pipeline::new(
         lexicon.clone(),
-        wording.clone(),
+        learned.clone(),
         model,
         String::new(),
         policy,
@@ -309,14 +322,87 @@ fn one_of_each_case(corpora: &[Corpus]) -> Vec<Vec<&LabelledCall>> {
         .collect()
 }
 
+fn counts_of_calls(reader: &Reader, corpus: &Corpus) -> LearnedCounts {
+    let mut counts = LearnedCounts {
+        wording: wordings_of_calls(corpus),
+        ..LearnedCounts::default()
+    };
+    let mut cases = HashSet::new();
+    for call in corpus.calls.iter().filter(|call| call.label.is_sure()) {
+        // Twins have the same words.
+        if !cases.insert(call.label.case()) {
+            continue;
+        }
+        let mut stating: Vec<(ConceptId, u32)> = call
+            .events
+            .iter()
+            .filter_map(|event| match &event.body {
+                Body::Utterance(said) if said.speaker == Speaker::Caller => Some(&*said.text),
+                Body::Answer(answer) => Some(&*answer.answer),
+                _ => None,
+            })
+            .flat_map(|text| reader.stating(text))
+            .collect();
+        stating.sort_unstable();
+        stating.dedup();
+        let label = &call.label;
+        let labelled = |name: &str| {
+            let found = label
+                .findings
+                .iter()
+                .any(|f| f.finding == name && f.status == "present");
+            found || label.red_flags.iter().any(|flag| flag == name)
+        };
+        // What else was read in a call with need may belong to it or not: the label names the weighty alone.
+        let found = |needs: bool| {
+            let counts = move |(concept, _): &&(ConceptId, u32)| {
+                let concept = reader.lexicon().concept(*concept);
+                let own = matches!(concept.kind, Kind::Finding { .. });
+                if needs {
+                    !own || labelled(&concept.id)
+                } else {
+                    !own || !labelled(&concept.id)
+                }
+            };
+            stating.iter().filter(counts).map(|(_, pattern)| *pattern)
+        };
+        let needs = label.needed.is_need();
+        counts.reliability.learn(found(needs), needs);
+    }
+    counts
+}
+
+fn counts_of(reader: &Reader, phrases: &[Phrase]) -> LearnedCounts {
+    let mut counts = LearnedCounts {
+        wording: wordings_of(phrases),
+        ..LearnedCounts::default()
+    };
+    for phrase in phrases {
+        let mut stating = reader.stating(&phrase.caller);
+        stating.sort_unstable();
+        stating.dedup();
+        let own = reader.lexicon().find(&phrase.finding);
+        let present = phrase.is_present();
+        let counted = stating.iter().filter(|(concept, _)| {
+            let finding = matches!(reader.lexicon().concept(*concept).kind, Kind::Finding { .. });
+            !present || !finding || Some(*concept) == own
+        });
+        counts.reliability.learn(counted.map(|(_, pattern)| *pattern), present);
+    }
+    counts
+}
+
 /// The turns of written calls: those that state a red flag of the label, and those before it or of calls without need.
 /// What comes after the red flag tells nothing by itself.
 fn wordings_of_calls(corpus: &Corpus) -> WordingCounts {
     let mut counts = WordingCounts::default();
-    if corpus.made_up_endings {
-        return counts;
-    }
-    for call in corpus.calls.iter().filter(|call| !call.label.is_handed_over()) {
+    let weight = if corpus.made_up_endings { REAL } else { WRITTEN };
+    let mut cases = HashSet::new();
+    let untaken = |call: &&LabelledCall| call.label.is_sure() && !call.label.is_handed_over();
+    for call in corpus.calls.iter().filter(untaken) {
+        if !cases.insert(call.label.case()) {
+            continue;
+        }
         let label = &call.label;
         for event in &call.events {
             let (Body::Utterance(said), Some(seq)) = (&event.body, event.seq) else {
@@ -327,7 +413,7 @@ fn wordings_of_calls(corpus: &Corpus) -> WordingCounts {
             }
             let needs = label.needed.is_need() && label.states_red_flag(seq);
             if needs || !label.needed.is_need() || label.red_flag_seq.is_some_and(|flag| seq < flag) {
-                counts.learn(&normalize(&said.text), needs);
+                counts.learn(&normalize(&said.text), needs, weight);
             }
         }
     }
@@ -338,7 +424,7 @@ fn wordings_of(phrases: &[Phrase]) -> WordingCounts {
     let mut counts = WordingCounts::default();
     phrases
         .iter()
-        .for_each(|phrase| counts.learn(&normalize(&phrase.caller), phrase.is_present()));
+        .for_each(|phrase| counts.learn(&normalize(&phrase.caller), phrase.is_present(), WRITTEN));
     counts
 }
 
@@ -357,12 +443,13 @@ fn moment_of_phrase(pipeline: &Pipeline, phrase: &Phrase, number: usize) -> Mome
         fold: number % FOLDS,
         first: true,
         handles: false,
+        real: false,
     }
 }
 
 fn judge_out_of_fold(
     lexicon: &Arc<Lexicon>,
-    by_others: &[Arc<Wording>],
+    by_others: &[Arc<Learned>],
     blank: &Model,
     folds: &[(Stage, Stage)],
     calls: &[Vec<&LabelledCall>],
@@ -377,8 +464,8 @@ fn judge_out_of_fold(
             thresholds,
             ..blank.clone()
         };
-        for (calls, wording) in calls.iter().zip(by_others) {
-            let pipeline = pipeline(lexicon, wording, model.clone())?;
+        for (calls, learned) in calls.iter().zip(by_others) {
+            let pipeline = pipeline(lexicon, learned, model.clone())?;
             for call in calls.iter().filter(|call| folds_of(call.label.case()) == fold) {
                 results.push(CallResult::of(&pipeline, call));
             }
@@ -453,6 +540,7 @@ fn moments_of(
                 fold: folds_of(label.case()),
                 first,
                 handles,
+                real: !handles,
             },
         ));
     }

@@ -21,7 +21,7 @@ use crate::call::{Applied, Bounds, Fate, Known, Voice};
 use crate::features::{Extractor, Features, RISK};
 use crate::record::{Event, Timestamp};
 use crate::risk::Model;
-use crate::signals::{Kind, Lexicon, Needed, Reader, Wording};
+use crate::signals::{Kind, Learned, Lexicon, Needed, Reader};
 
 /// Caller's words from which it can be told whether they are understood.
 const ENOUGH_WORDS: u32 = 15;
@@ -45,7 +45,7 @@ pub struct Pipeline {
 impl Pipeline {
     pub fn new(
         lexicon: Arc<Lexicon>,
-        wording: Arc<Wording>,
+        learned: Arc<Learned>,
         model: Model,
         model_sha256: String,
         policy: Policy,
@@ -63,7 +63,7 @@ impl Pipeline {
                 sha256: lexicon.sha256.clone(),
             },
             model_label: model.label(),
-            reader: Reader::new(lexicon, wording),
+            reader: Reader::new(lexicon, learned),
             model,
             policy,
             bounds: Bounds::default(),

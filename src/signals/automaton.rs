@@ -18,6 +18,7 @@ use super::common;
 use super::lexicon::ConceptId;
 use super::normalize::{Token, Tokens};
 use super::pattern::{self, Atoms, Class, Gap, PatternError};
+use super::reliability::Reliability;
 
 /// Strength of a wording that states its concept by itself.
 pub const SAYS: f32 = 0.9;
@@ -167,8 +168,9 @@ pub struct Automaton {
     steps: Vec<Step>,
     /// By concept.
     reach: Vec<Reach>,
-    /// Patterns as written, for those who ask what matched.
+    /// Patterns as written, for those who ask what matched, and what each stands for.
     written: Vec<String>,
+    written_for: Vec<ConceptId>,
 }
 
 impl std::fmt::Debug for Automaton {
@@ -191,6 +193,7 @@ pub struct Builder {
     reach: Vec<Reach>,
     audience: Vec<&'static [Audience]>,
     written: Vec<String>,
+    written_for: Vec<ConceptId>,
 }
 
 impl Builder {
@@ -209,6 +212,7 @@ impl Builder {
             for written in patterns {
                 let place = self.written.len() as u32;
                 self.written.push(written.clone());
+                self.written_for.push(concept);
                 for sequence in pattern::parse(written, atoms)? {
                     let steps = sequence.0.into_iter().map(|(gap, class)| Step {
                         gap,
@@ -375,6 +379,7 @@ impl Builder {
             steps: self.steps,
             reach: self.reach,
             written: self.written,
+            written_for: self.written_for,
         }
     }
 }
@@ -455,7 +460,7 @@ impl Hits {
 
 impl Automaton {
     /// All matches, cancelled ones taken out, in the order of their last tokens.
-    pub fn matches(&self, tokens: &Tokens, audience: Audience) -> Vec<Match> {
+    pub fn matches(&self, tokens: &Tokens, audience: Audience, reliability: &Reliability) -> Vec<Match> {
         HITS.with_borrow_mut(|hits| {
             hits.found.clear();
             self.hit(tokens, &mut hits.found);
@@ -480,12 +485,22 @@ impl Automaton {
                 let own = cancelled[from..].iter().take_while(|c| c.concept == m.concept);
                 !own.into_iter().any(|c| self.meets(tokens, c, m))
             });
+            for m in &mut found {
+                m.strength *= reliability.of(self.pattern(m));
+            }
             found.sort_by(|a, b| {
                 (a.last, a.concept, a.first)
                     .cmp(&(b.last, b.concept, b.first))
                     .then(b.strength.total_cmp(&a.strength))
             });
-            found.dedup_by(|a, b| a.concept == b.concept && a.last == b.last);
+            found.dedup_by(|a, b| {
+                let same = a.concept == b.concept && a.last == b.last;
+                // The words of the longer, the strength of the more trusted.
+                if same && a.strength > b.strength {
+                    (b.strength, b.rule) = (a.strength, a.rule);
+                }
+                same
+            });
             found
         })
     }
@@ -520,9 +535,19 @@ impl Automaton {
         }
     }
 
-    /// The pattern that matched, as it is written in the lexicon.
-    pub fn written(&self, found: &Match) -> &str {
-        &self.written[self.rules[found.rule as usize].written as usize]
+    /// The number of the pattern that matched.
+    pub fn pattern(&self, found: &Match) -> u32 {
+        self.rules[found.rule as usize].written
+    }
+
+    /// A pattern as it is written in the lexicon.
+    pub fn written(&self, pattern: u32) -> &str {
+        &self.written[pattern as usize]
+    }
+
+    /// What each pattern stands for.
+    pub fn concepts(&self) -> &[ConceptId] {
+        &self.written_for
     }
 
     /// Whether a cancelling match takes this one back.

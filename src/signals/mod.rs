@@ -7,9 +7,11 @@
 mod assertion;
 mod automaton;
 mod common;
+mod learned;
 mod lexicon;
 mod normalize;
 mod pattern;
+mod reliability;
 mod triage;
 mod wording;
 
@@ -17,14 +19,16 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use learned::{Learned, LearnedCounts};
 pub(crate) use lexicon::hex;
 pub use lexicon::{
     AGE_FACTS, ATTRIBUTE_BITS, Combination, Concept, ConceptId, Entry, FactKind, Facts, Group, Kind, Known, Lexicon,
     LexiconError, Needed, Source,
 };
 pub use normalize::{Tokens, normalize};
+pub use reliability::{Reliability, ReliabilityCounts};
 pub use triage::{Present, Rule, Triage, set};
-pub use wording::{Evidence, Wording, WordingCounts};
+pub use wording::{Evidence, REAL, WRITTEN, Wording, WordingCounts};
 
 use assertion::{Cues, Scope};
 use automaton::{Audience, Match};
@@ -164,7 +168,7 @@ pub struct AgentTurn {
 #[derive(Debug)]
 pub struct Reader {
     lexicon: Arc<Lexicon>,
-    wording: Arc<Wording>,
+    learned: Arc<Learned>,
     cues: Cues,
     contact: Option<ConceptId>,
     history: Option<ConceptId>,
@@ -177,7 +181,7 @@ pub struct Reader {
 const SHORT_ANSWER_WORDS: usize = 30;
 
 impl Reader {
-    pub fn new(lexicon: Arc<Lexicon>, wording: Arc<Wording>) -> Self {
+    pub fn new(lexicon: Arc<Lexicon>, learned: Arc<Learned>) -> Self {
         Self {
             cues: Cues::of(&lexicon),
             contact: lexicon.find("contact_question"),
@@ -186,7 +190,7 @@ impl Reader {
             asks_any: lexicon.find("asks_any"),
             better: lexicon.find("better"),
             lexicon,
-            wording,
+            learned,
         }
     }
 
@@ -196,7 +200,7 @@ impl Reader {
 
     pub fn caller(&self, text: &str) -> CallerTurn {
         let tokens = normalize(text);
-        let matches = self.lexicon.automaton.matches(&tokens, Audience::Caller);
+        let matches = self.matches(&tokens, Audience::Caller);
         let scope = Scope::new(&self.lexicon, &self.cues, &tokens, &matches);
         let mut mentions: Vec<Mention> = Vec::new();
         let mut facts = Vec::new();
@@ -221,15 +225,16 @@ impl Reader {
             reply: reply(&tokens),
             words: tokens.tokens.len() as u16,
             age: age(&tokens),
-            wording: self.wording.evidence(&tokens),
+            wording: self.learned.wording.evidence(&tokens),
         }
     }
 
     /// What matched where, for those who write the lexicon: concept, status, words, pattern.
     pub fn matched(&self, text: &str) -> Vec<Matched> {
         let tokens = normalize(text);
-        let matches = self.lexicon.automaton.matches(&tokens, Audience::Caller);
+        let matches = self.matches(&tokens, Audience::Caller);
         let scope = Scope::new(&self.lexicon, &self.cues, &tokens, &matches);
+        let automaton = &self.lexicon.automaton;
         let row = |found: &Match| Matched {
             concept: self.lexicon.concept(found.concept).id.clone(),
             status: matches!(
@@ -242,19 +247,33 @@ impl Reader {
                 .map(|at| tokens.word(usize::from(at)))
                 .collect::<Vec<_>>()
                 .join(" "),
-            pattern: self.lexicon.automaton.written(found).to_owned(),
+            pattern: automaton.written(automaton.pattern(found)).to_owned(),
         };
         matches.iter().map(row).collect()
     }
 
+    /// The patterns by which a caller's turn states findings and symptoms as present, with what they stand for.
+    pub fn stating(&self, text: &str) -> Vec<(ConceptId, u32)> {
+        let tokens = normalize(text);
+        let matches = self.matches(&tokens, Audience::Caller);
+        let scope = Scope::new(&self.lexicon, &self.cues, &tokens, &matches);
+        let states = |found: &&Match| {
+            let kind = self.lexicon.concept(found.concept).kind;
+            matches!(kind, Kind::Finding { .. } | Kind::Symptom)
+                && matches!(scope.of(found).status, Status::Present | Status::Uncertain)
+        };
+        let pattern = |found: &Match| (found.concept, self.lexicon.automaton.pattern(found));
+        matches.iter().filter(states).map(pattern).collect()
+    }
+
     /// The terms of a caller's turn by what its wording says of need, the strongest first.
     pub fn loudest(&self, text: &str) -> Vec<(String, f32)> {
-        self.wording.loudest(&normalize(text))
+        self.learned.wording.loudest(&normalize(text))
     }
 
     pub fn agent(&self, text: &str) -> AgentTurn {
         let tokens = normalize(text);
-        let matches = self.lexicon.automaton.matches(&tokens, Audience::Agent);
+        let matches = self.matches(&tokens, Audience::Agent);
         let has = |cue: Option<ConceptId>| cue.is_some() && matches.iter().any(|m| Some(m.concept) == cue);
         let mut turn = AgentTurn::default();
         for found in &matches {
@@ -274,6 +293,12 @@ impl Reader {
         turn.question.history = has(self.history);
         turn.question.presupposes = has(self.presupposes) && !has(self.asks_any);
         turn
+    }
+
+    fn matches(&self, tokens: &Tokens, audience: Audience) -> Vec<Match> {
+        self.lexicon
+            .automaton
+            .matches(tokens, audience, &self.learned.reliability)
     }
 
     fn mention(&self, scope: &Scope<'_>, found: &Match) -> Mention {
