@@ -13,6 +13,7 @@ mod explain;
 mod features;
 mod gaps;
 mod models;
+mod patterns;
 mod replay;
 mod score;
 mod serve;
@@ -74,6 +75,7 @@ enum Command {
     Explain(explain::Args),
     Features(features::Args),
     Gaps(gaps::Args),
+    Patterns(patterns::Args),
     Models(models::Args),
 }
 
@@ -122,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(args, &common),
         Command::Features(args) => features::run(args, &common),
         Command::Gaps(args) => gaps::run(args, &common),
+        Command::Patterns(args) => patterns::run(args, &common),
         Command::Models(args) => models::run(args, &common),
     };
     match result {

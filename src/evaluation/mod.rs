@@ -17,4 +17,4 @@ pub use html::{Section, page};
 pub use labels::{FindingLabel, Label, LabelledCall, NeededLabel, is_unread};
 pub use measures::{Interval, auroc, bootstrap, recall_at, share};
 pub use report::{CallResult, Row, judge, sweep, table};
-pub use training::{BudgetRow, Corpus, GRID, Phrase, Recipe, TrainError, Trained, train};
+pub use training::{BudgetRow, Corpus, GRID, Phrase, Recipe, TrainError, Trained, counts, train};

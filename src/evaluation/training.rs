@@ -144,7 +144,7 @@ impl Phrase {
 }
 
 /// One single turn in this many is learned from beside the calls: they are short of everything that surrounds a turn.
-const PHRASES_KEPT: usize = 20;
+const PHRASES_KEPT: usize = 5;
 
 /// Real talks are few beside written calls, so the first stage counts each of their moments this often.
 const REAL_COUNTS: usize = 4;
@@ -169,6 +169,16 @@ pub(super) struct Taught {
     pub counts: LearnedCounts,
     /// By corpus: what the others taught.
     by_others: Vec<Arc<Learned>>,
+}
+
+/// What calls and single turns teach of wordings and patterns.
+pub fn counts(lexicon: &Arc<Lexicon>, corpora: &[Corpus], phrases: &[Vec<Phrase>]) -> LearnedCounts {
+    let reader = Reader::new(lexicon.clone(), Arc::default());
+    let mut all = LearnedCounts::default();
+    let of_corpora = corpora.iter().map(|corpus| counts_of_calls(&reader, corpus));
+    let of_phrases = phrases.iter().map(|phrases| counts_of(&reader, phrases));
+    of_corpora.chain(of_phrases).for_each(|own| all.add(&own));
+    all
 }
 
 pub(super) fn learn(
