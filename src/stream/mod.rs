@@ -5,6 +5,7 @@
 
 mod clients;
 mod dead_letter;
+mod fail_point;
 mod outputs;
 mod partition;
 mod restore;

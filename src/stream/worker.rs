@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use super::clients::{consumer_config, producer_config};
 use super::dead_letter;
+use super::fail_point;
 use super::outputs::{Outputs, Transaction};
 use super::partition::{Incoming, Output, Partition};
 use super::restore::{Restore, RestoreError};
@@ -53,6 +54,9 @@ pub enum Trouble {
     /// The clients' state is unclear: make them anew and read the state back.
     #[error("{0}")]
     Rebuild(String),
+    /// Somebody took the producer's name: its transactional id was initialised elsewhere, or timed out.
+    #[error("{0}")]
+    Fenced(String),
     /// Nothing sensible is left to do here.
     #[error("{0}")]
     Stop(String),
@@ -68,6 +72,9 @@ impl From<KafkaError> for Trouble {
                 | RDKafkaErrorCode::ClusterAuthorizationFailed
                 | RDKafkaErrorCode::SaslAuthenticationFailed,
             ) => Self::Stop(format!("Kafka refuses us: {error}; check user and ACLs")),
+            Some(
+                RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch,
+            ) => Self::Fenced(error.to_string()),
             _ => Self::Rebuild(error.to_string()),
         }
     }
@@ -88,15 +95,31 @@ const ALERT_PATIENCE: Duration = Duration::from_millis(2);
 const POLL_IDLE: Duration = Duration::from_millis(50);
 const POLL_OPEN: Duration = Duration::from_millis(1);
 
+/// So many times fenced within a minute, and it was no pause of ours: another process has our name.
+const FENCES: usize = 3;
+const FENCES_WITHIN: Duration = Duration::from_secs(60);
+
 /// Runs until it is told to stop; rebuilds its clients as often as needed.
 pub fn run(plan: &Plan, number: usize) -> Result<(), Trouble> {
     let mut pause = Duration::from_millis(100);
+    let mut fences: Vec<Instant> = Vec::new();
     while !plan.stop.load(Ordering::Relaxed) {
         let began = Instant::now();
-        match Worker::start(plan, number).and_then(|worker| worker.work()) {
+        let ended = Worker::start(plan, number).and_then(|worker| worker.work());
+        if let Err(Trouble::Fenced(reason)) = &ended {
+            fences.retain(|fence| fence.elapsed() < FENCES_WITHIN);
+            fences.push(Instant::now());
+            if fences.len() >= FENCES {
+                return Err(Trouble::Stop(format!(
+                    "another process uses kafka.instance {:?}: give each process its own ({reason})",
+                    plan.kafka.instance
+                )));
+            }
+        }
+        match ended {
             Ok(()) => return Ok(()),
             Err(Trouble::Stop(reason)) => return Err(Trouble::Stop(reason)),
-            Err(Trouble::Rebuild(reason)) => {
+            Err(Trouble::Rebuild(reason) | Trouble::Fenced(reason)) => {
                 plan.metrics.count("rebuilds_total", &[]);
                 warn!(worker = number, reason, "clients are made anew");
                 if began.elapsed() > Duration::from_secs(60) {
@@ -576,6 +599,7 @@ impl Engine {
             list.add_partition_offset(&plan.topics.events, *number, Offset::Offset(owned.next))?;
         }
         set_metadata(&mut list, metadata);
+        fail_point::reach("after_send");
         // The crate's own flush sleeps in steps of 100 ms while anything is in flight: wait for that here.
         while producer.in_flight_count() > 0 {
             if Instant::now() > deadline {
@@ -585,6 +609,7 @@ impl Engine {
             }
             std::thread::sleep(Duration::from_micros(500));
         }
+        fail_point::reach("after_drain");
         if list.count() > 0 {
             let group = consumer
                 .group_metadata()
@@ -593,7 +618,10 @@ impl Engine {
                 producer.send_offsets_to_transaction(&list, &group, Duration::from_secs(5))
             })?;
         }
-        retry(deadline, || producer.commit_transaction(Duration::from_secs(5)))
+        fail_point::reach("after_offsets");
+        retry(deadline, || producer.commit_transaction(Duration::from_secs(5)))?;
+        fail_point::reach("after_commit");
+        Ok(())
     }
 
     fn abort(&mut self) {

@@ -3,6 +3,7 @@
 mod broker;
 mod hostile;
 mod kafka_chart;
+mod kafka_faults;
 mod kafka_stream;
 mod kafka_webhook;
 
@@ -186,9 +187,15 @@ pub struct Serve {
 
 impl Serve {
     pub fn start(config: &Path) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// With settings from the environment besides.
+    pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_callward"))
             .args(["serve", "--config"])
             .arg(config)
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -260,6 +267,11 @@ impl Serve {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     /// kill -9
