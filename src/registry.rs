@@ -35,6 +35,8 @@ pub enum RegistryError {
     Json { file: String, error: serde_json::Error },
     #[error("ngram.bin is not of the format that this program reads: train the model again")]
     Wording,
+    #[error("reliability.bin does not fit the lexicon of the model: train it again")]
+    Reliability,
     #[error("the lexicon of the model: {0}")]
     Lexicon(#[from] crate::signals::LexiconError),
     #[error(transparent)]
@@ -77,6 +79,12 @@ pub struct Manifest {
 pub struct DataSource {
     pub name: String,
     pub calls: usize,
+    /// Of these calls, neither read nor trained on.
+    #[serde(default)]
+    pub kept_apart: usize,
+    /// Nothing about handling was learned from it.
+    #[serde(default)]
+    pub made_up_endings: bool,
     pub sha256: String,
 }
 
@@ -106,7 +114,7 @@ pub struct Version {
 /// Files that a version must have to be used.
 const NEEDED: [&str; 5] = ["model.json", "lexicon.json", WORDING, RELIABILITY, "golden.jsonl"];
 
-/// The file with the weights of words and pairs of words.
+/// The file with the weights of words, and of pairs and triples of stems.
 pub const WORDING: &str = "ngram.bin";
 /// The file with the reliability of each pattern of the lexicon, a byte a pattern.
 pub const RELIABILITY: &str = "reliability.bin";
@@ -133,7 +141,8 @@ impl Version {
         model.check(&lexicon.sha256)?;
         let learned = Learned {
             wording: Wording::from_bytes(&files[WORDING]).ok_or(RegistryError::Wording)?,
-            reliability: Reliability::from_bytes(&files[RELIABILITY]),
+            reliability: Reliability::from_bytes(&files[RELIABILITY], lexicon.automaton.written().len())
+                .ok_or(RegistryError::Reliability)?,
         };
         let version = Self {
             model,

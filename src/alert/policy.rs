@@ -135,6 +135,8 @@ pub struct Assessment {
     pub emergency: bool,
     /// Evidence of the strongest affirmed emergency finding.
     pub emergency_evidence: f32,
+    /// … of those whose wordings have no bad record.
+    pub proven_evidence: f32,
     /// Strongest evidence of all.
     pub evidence: f32,
     /// Nobody can wait.
@@ -301,23 +303,17 @@ impl Policy {
     /// The risk that is still open: nothing where it was settled and nothing new came, half where an emergency only
     /// got an urgent message.
     fn open_risk(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> f64 {
-        self.open(watch, assessment, care, assessment.risk)
-    }
-
-    /// … where a hand-over was spoken of and did not come: what lowered the risk has turned out to be words.
-    fn open_need(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> f64 {
-        self.open(watch, assessment, care, assessment.need)
-    }
-
-    fn open(&self, watch: &Watch, assessment: &Assessment, care: &Care, whole: f64) -> f64 {
         if assessment.clinical_agent || !self.unsettled(watch, assessment) {
             return 0.0;
         }
         let since = assessment.last_new.unwrap_or(0);
+        // A hand-over was spoken of and did not come in its time: what lowered the risk has turned out to be words.
+        let only_words = care.since(Deed::HandoverSpoken, since) && watch.handover.is_none();
+        let risk = if only_words { assessment.need } else { assessment.risk };
         if care.since(Deed::UrgentMessage, since) && assessment.emergency {
-            return whole / 2.0;
+            return risk / 2.0;
         }
-        whole
+        risk
     }
 
     fn unsettled(&self, watch: &Watch, assessment: &Assessment) -> bool {
@@ -331,7 +327,7 @@ impl Policy {
     fn floor(&self, watch: &Watch, assessment: &Assessment) -> bool {
         // One match of a wording may be a slip of the lexicon: it needs a sign from the model, or to be said again.
         let backed =
-            assessment.need >= self.settings.floor_need || assessment.emergency_evidence >= self.settings.floor_alone;
+            assessment.need >= self.settings.floor_need || assessment.proven_evidence >= self.settings.floor_alone;
         assessment.emergency
             && assessment.emergency_evidence >= self.settings.floor_evidence
             && backed
@@ -572,11 +568,7 @@ impl Policy {
         at: Timestamp,
     ) -> Decision {
         watch.take(deadline);
-        let risk = if deadline == Deadline::Handover {
-            self.open_need(watch, assessment, care)
-        } else {
-            self.open_risk(watch, assessment, care)
-        };
+        let risk = self.open_risk(watch, assessment, care);
         match deadline {
             Deadline::Chance if risk >= self.thresholds.alert => {
                 self.raise(watch, assessment, risk, seq, at, Why::ChancePassed)
@@ -643,11 +635,7 @@ impl Policy {
     ) -> Decision {
         watch.forget_due = Some(at.plus_seconds(self.settings.ended_seconds));
         let spoken = watch.handover.take();
-        let risk = if spoken.is_some() {
-            self.open_need(watch, assessment, care)
-        } else {
-            self.open_risk(watch, assessment, care)
-        };
+        let risk = self.open_risk(watch, assessment, care);
         watch.chance = None;
         watch.clear_due = None;
         if end.to_clinicians {
@@ -678,7 +666,7 @@ impl Policy {
         let told = watch.raised.is_some_and(|raised| raised.lost_told);
         let open = watch.raised.is_some_and(|raised| raised.level.pages())
             || watch.chance.is_some()
-            || (watch.handover.is_some() && assessment.risk >= self.thresholds.alert);
+            || (watch.handover.is_some() && assessment.need >= self.thresholds.alert);
         watch.silence_due =
             (ended.is_none() && open && !told).then(|| at.plus_seconds(self.settings.contact_lost_seconds));
     }

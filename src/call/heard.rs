@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::num::NonZero;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Loudest, grow};
 use crate::record::Timestamp;
 use crate::signals::{
@@ -23,6 +25,8 @@ pub struct Known {
     pub follows: f32,
     /// Facts of onset, course, severity and ability that belong to it.
     pub attributes: u32,
+    /// How much of `said`, and of `follows`, is left where each wording counts by its record.
+    pub trust: [Trust; 2],
     /// Said within the first turns: what the call is about.
     pub chief: bool,
     pub first_seq: u64,
@@ -33,9 +37,33 @@ impl Known {
         self.said.max(self.follows)
     }
 
+    /// Evidence where each wording counts by its record: what need is learned from.
+    pub fn trusted(&self) -> f32 {
+        self.trust[0].of(self.said).max(self.trust[1].of(self.follows))
+    }
+
     /// Affirmed with enough force to count as there.
     pub fn is_present(&self) -> bool {
         self.evidence() >= PRESENT
+    }
+}
+
+/// A share in 250ths, kept small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust(u8);
+
+impl Trust {
+    pub const FULL: Self = Self(250);
+
+    fn share(part: f32, whole: f32) -> Self {
+        if whole <= 0.0 {
+            return Self::FULL;
+        }
+        Self((part / whole * 250.0).round().clamp(0.0, 250.0) as u8)
+    }
+
+    fn of(self, whole: f32) -> f32 {
+        whole * f32::from(self.0) / 250.0
     }
 }
 
@@ -285,6 +313,7 @@ impl Heard {
                 status,
                 kind,
                 strength,
+                trust: 1.0,
                 clause: u16::MAX,
                 words: (0, u32::MAX),
             };
@@ -368,6 +397,7 @@ impl Heard {
                     said: 0.0,
                     follows: 0.0,
                     attributes: 0,
+                    trust: [Trust::FULL; 2],
                     chief: false,
                     first_seq: u64::MAX,
                 });
@@ -391,10 +421,10 @@ impl Heard {
             }
         } else {
             let value = mention.strength * share(mention.status, moment.typed);
-            let (more, less) = (known.said.max(value), known.said.min(value));
             if value > 0.0 {
-                // Repetition adds a little, never up to certainty.
-                known.said = 1.0 - (1.0 - more) * (1.0 - 0.25 * less);
+                let trusted = repeated(known.trust[0].of(known.said), value * mention.trust);
+                known.said = repeated(known.said, value);
+                known.trust[0] = Trust::share(trusted, known.said);
             }
         }
         known.chief |= turns <= CHIEF_TURNS && mention.status == Status::Present;
@@ -426,36 +456,41 @@ impl Heard {
             for known in &self.known {
                 table[known.concept.0 as usize] = Row {
                     evidence: known.said,
+                    trusted: known.trust[0].of(known.said),
                     attributes: known.attributes,
                     chief: known.chief,
                 };
             }
-            let mut follows: Vec<(ConceptId, f32)> = Vec::new();
+            let mut follows: Vec<(ConceptId, [f32; 2])> = Vec::new();
             let known = self.known.iter().filter(|known| known.said > 0.0);
             for combination in lexicon.combinations_of(known.map(|known| known.concept)) {
                 let value = value_of(combination, table, self.facts);
-                if value > 0.0 {
+                if value[0] > 0.0 {
                     follows.push((combination.finding, value));
                 }
             }
             // The best of each finding, in the order of the lexicon.
-            follows.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
-            follows.dedup_by_key(|(finding, _)| *finding);
+            follows.sort_by(|a, b| a.0.cmp(&b.0).then(b.1[0].total_cmp(&a.1[0])));
+            follows.dedup_by(|next, best| {
+                best.1[1] = best.1[1].max(if next.0 == best.0 { next.1[1] } else { 0.0 });
+                next.0 == best.0
+            });
             self.take_conclusions(&follows, moment, changes);
         });
     }
 
-    fn take_conclusions(&mut self, follows: &[(ConceptId, f32)], moment: Moment, changes: &mut Vec<Change>) {
+    fn take_conclusions(&mut self, follows: &[(ConceptId, [f32; 2])], moment: Moment, changes: &mut Vec<Change>) {
         for known in &mut self.known {
             if !follows.iter().any(|(finding, _)| *finding == known.concept) {
                 known.follows = 0.0;
             }
         }
-        for (finding, value) in follows {
+        for (finding, [value, trusted]) in follows {
             let turns = self.turns;
             let known = self.entry(*finding);
             let was_present = known.is_present();
             known.follows = *value;
+            known.trust[1] = Trust::share(*trusted, *value);
             if was_present || !known.is_present() {
                 continue;
             }
@@ -524,6 +559,7 @@ impl Heard {
             for known in &self.known {
                 table[known.concept.0 as usize] = Row {
                     evidence: known.said,
+                    trusted: known.trust[0].of(known.said),
                     attributes: known.attributes,
                     chief: known.chief,
                 };
@@ -532,7 +568,7 @@ impl Heard {
                 .combinations
                 .iter()
                 .filter(|combination| combination.finding == finding)
-                .max_by(|a, b| value_of(a, table, self.facts).total_cmp(&value_of(b, table, self.facts)));
+                .max_by(|a, b| value_of(a, table, self.facts)[0].total_cmp(&value_of(b, table, self.facts)[0]));
             let Some(best) = best else { return Vec::new() };
             let parts: Vec<ConceptId> = best
                 .all
@@ -608,6 +644,7 @@ fn excerpt(text: &str, (from, to): (u32, u32)) -> &str {
 #[derive(Clone, Copy, Default)]
 struct Row {
     evidence: f32,
+    trusted: f32,
     attributes: u32,
     chief: bool,
 }
@@ -617,38 +654,54 @@ thread_local! {
     static EVIDENCE: RefCell<Vec<Row>> = const { RefCell::new(Vec::new()) };
 }
 
-fn value_of(combination: &Combination, table: &[Row], facts: Facts) -> f32 {
-    let value = |condition: &Condition| -> f32 {
+/// Evidence of what follows, and what is left of it where each wording counts by its record.
+fn value_of(combination: &Combination, table: &[Row], facts: Facts) -> [f32; 2] {
+    let value = |condition: &Condition| -> [f32; 2] {
         match *condition {
-            Condition::Present(concept) => table[concept.0 as usize].evidence,
+            Condition::Present(concept) => {
+                let row = table[concept.0 as usize];
+                [row.evidence, row.trusted]
+            }
             Condition::With(concept, bit) => {
                 let row = table[concept.0 as usize];
                 if row.attributes >> bit & 1 == 1 {
-                    row.evidence
+                    [row.evidence, row.trusted]
                 } else if row.chief && facts >> bit & 1 == 1 {
-                    row.evidence * UNATTACHED
+                    [row.evidence * UNATTACHED, row.trusted * UNATTACHED]
                 } else {
-                    0.0
+                    [0.0; 2]
                 }
             }
-            Condition::Fact(bit) => (facts >> bit & 1) as f32,
+            Condition::Fact(bit) => [(facts >> bit & 1) as f32; 2],
         }
     };
-    let mut least: f32 = 1.0;
+    let mut least = [1.0f32; 2];
+    let mut with = |[evidence, trusted]: [f32; 2]| {
+        least = [least[0].min(evidence), least[1].min(trusted)];
+        least[0] > 0.1
+    };
     for condition in &combination.all {
-        least = least.min(value(condition));
-        if least <= 0.1 {
-            return 0.0;
+        if !with(value(condition)) {
+            return [0.0; 2];
         }
     }
     if !combination.any.is_empty() {
-        least = least.min(combination.any.iter().map(value).fold(0.0, f32::max));
+        let most = |a: [f32; 2], b: [f32; 2]| [a[0].max(b[0]), a[1].max(b[1])];
+        if !with(combination.any.iter().map(value).fold([0.0; 2], most)) {
+            return [0.0; 2];
+        }
     }
-    if least <= 0.1 || combination.none.iter().any(|condition| value(condition) >= PRESENT) {
-        return 0.0;
+    if combination.none.iter().any(|condition| value(condition)[0] >= PRESENT) {
+        return [0.0; 2];
     }
     // Two middling halves make a middling whole.
-    combination.strength * least.min(1.0)
+    least.map(|least| combination.strength * least.min(1.0))
+}
+
+/// Repetition adds a little, never up to certainty.
+fn repeated(before: f32, new: f32) -> f32 {
+    let (more, less) = (before.max(new), before.min(new));
+    1.0 - (1.0 - more) * (1.0 - 0.25 * less)
 }
 
 impl Known {

@@ -12,7 +12,7 @@ mod sequence;
 mod snapshot;
 
 pub use care::{Care, Deed, Done};
-pub use heard::{Change, Heard, Known, Moment, PRESENT, Quote};
+pub use heard::{Change, Heard, Known, Moment, PRESENT, Quote, Trust};
 pub use loudest::Loudest;
 pub use sequence::{Place, Sequence, mix};
 pub use snapshot::{FORMAT, Snapshot, SnapshotError};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::heard::{Asked, Heard, Known, Quote, shared};
+use super::heard::{Asked, Heard, Known, Quote, Trust, shared};
 use super::loudest::LoudTurn;
 use super::{Call, Care, Context, End, Loudest, Partial, Recognition, Sequence};
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
@@ -72,6 +72,7 @@ struct KnownRow {
     said: f32,
     follows: f32,
     attributes: Vec<u32>,
+    trust: [Trust; 2],
     chief: bool,
     first_seq: u64,
 }
@@ -308,6 +309,7 @@ fn known_row(known: &Known, lexicon: &Lexicon) -> KnownRow {
         said: known.said,
         follows: known.follows,
         attributes: fact_keys(lexicon, u128::from(known.attributes)),
+        trust: known.trust,
         chief: known.chief,
         first_seq: known.first_seq,
     }
@@ -321,6 +323,7 @@ fn known_of(row: &KnownRow, lexicon: &Lexicon) -> Option<Known> {
         said: row.said,
         follows: row.follows,
         attributes: fact_bits(lexicon, &row.attributes) as u32,
+        trust: row.trust,
         chief: row.chief,
         first_seq: row.first_seq,
     })

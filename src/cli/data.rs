@@ -90,6 +90,8 @@ fn source_of(path: &Path, calls: usize, bytes: &[u8]) -> DataSource {
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default(),
         calls,
+        kept_apart: 0,
+        made_up_endings: false,
         sha256: crate::signals::hex(&Sha256::digest(bytes)),
     }
 }
@@ -133,10 +135,12 @@ impl Learnable {
     pub fn read(&self) -> Result<Read> {
         let (mut corpora, mut phrases, mut sources) = (Vec::new(), Vec::new(), Vec::new());
         for path in &self.calls {
-            let (mut calls, source) = read_labelled(path)?;
+            let (mut calls, mut source) = read_labelled(path)?;
             if self.keep_third.contains(path) {
                 calls.retain(|call| !is_unread(call.label.case()));
+                source.kept_apart = source.calls - calls.len();
             }
+            source.made_up_endings = self.made_up_endings.contains(path);
             if self.made_up_endings.contains(path) {
                 // Many people's talks have no one writer: each fifth of the cases is judged by what the others taught.
                 let mut parts = vec![Vec::new(); FOLDS];

@@ -8,7 +8,7 @@ use crate::alert::Settings;
 use crate::pipeline::outcomes_of;
 use crate::record::{Body, Speaker};
 use crate::risk::explain;
-use crate::signals::{Lexicon, Reader, Source};
+use crate::signals::{Learned, Lexicon, Reader, Source};
 
 /// Why a call was judged as it was: events, findings, decisions, and exact contributions at the moment of highest risk.
 ///
@@ -41,9 +41,15 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     if !args.say.is_empty() {
         let version = common.version(args.version.as_deref());
         let (lexicon, learned) = match (&args.lexicon, version) {
+            // The record of the model's patterns says nothing of another lexicon's.
             (Some(folder), version) => (
                 Arc::new(Lexicon::compile(&Source::read(folder)?)?),
-                version.map(|version| version.learned).unwrap_or_default(),
+                Arc::new(Learned {
+                    wording: version
+                        .map(|version| version.learned.wording.clone())
+                        .unwrap_or_default(),
+                    ..Learned::default()
+                }),
             ),
             (None, version) => version.map(|version| (version.lexicon, version.learned))?,
         };
@@ -53,8 +59,8 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             for m in reader.matched(text) {
                 let status = m.status.map_or("", |status| status.as_str());
                 println!(
-                    "  {:40} {status:13} {:.2} {:?} by {:?}",
-                    m.concept, m.strength, m.words, m.pattern
+                    "  {:40} {status:13} {:.2} trusted {:.2} {:?} by {:?}",
+                    m.concept, m.strength, m.trust, m.words, m.pattern
                 );
             }
             println!("  by wording: {}", loudest(&reader, text));

@@ -10,12 +10,12 @@ use crate::signals::{Kind, Lexicon, Source};
 
 /// List the patterns of findings and symptoms with how often they were right and wrong on labelled calls and turns.
 ///
-/// Right: the call, or turn, is labelled with that finding (for a symptom: it needed a clinician). Wrong: it needed none.
-/// The worst come first. Training weighs each pattern by this record; one that was never right is better taken out.
+/// Right: the call or turn needed a clinician. Wrong: it needed none. The worst come first. Training weighs each pattern
+/// by this record. One that was often wrong and never right is better written anew; one that never came up is only rare.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     callward patterns models/data/authored/calls-5.ndjson\n  \
-    callward patterns ours.ndjson --phrases turns.ndjson --output json | jq 'select(.right == 0)'")]
+    callward patterns ours.ndjson --phrases turns.ndjson --output json | jq 'select(.right == 0 and .wrong >= 5)'")]
 pub struct Args {
     #[command(flatten)]
     learnable: data::Learnable,
@@ -38,16 +38,19 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let counts = counts(&lexicon, &read.corpora, &read.phrases).reliability;
     let reliability = counts.reliability(&lexicon);
     let mut rows: Vec<Row<'_>> = (0..)
-        .zip(lexicon.automaton.concepts())
-        .filter(|(_, concept)| matches!(lexicon.concept(**concept).kind, Kind::Finding { .. } | Kind::Symptom))
-        .map(|(pattern, concept)| {
-            let [right, wrong] = counts.of(pattern);
+        .zip(lexicon.automaton.written())
+        .filter(|(_, written)| {
+            let kind = lexicon.concept(written.concept).kind;
+            written.states && matches!(kind, Kind::Finding { .. } | Kind::Symptom)
+        })
+        .map(|(number, written)| {
+            let [right, wrong] = counts.of(number);
             Row {
-                finding: &lexicon.concept(*concept).id,
-                pattern: lexicon.automaton.written(pattern),
+                finding: &lexicon.concept(written.concept).id,
+                pattern: &written.pattern,
                 right,
                 wrong,
-                reliability: reliability.of(pattern),
+                reliability: reliability.of(number),
             }
         })
         .collect();

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::{Common, Failure};
 use crate::config::Config;
@@ -95,10 +98,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         send(&producer, &config.topics.events, due)?;
         bar.inc(1);
     }
-    producer.flush(Duration::from_secs(30)).map_err(|error| Failure {
-        code: 4,
-        error: error.into(),
-    })?;
+    delivered(&producer)?;
     bar.finish_and_clear();
     if common.output.is_json() {
         println!(
@@ -111,16 +111,56 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-pub fn producer(config: &Config) -> Result<ThreadedProducer<DefaultProducerContext>, Failure> {
+/// What became of the records: the client tells it later, and a record that it gave up is lost without this.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    refused: Mutex<Option<KafkaError>>,
+    count: AtomicUsize,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+/// Waits until everything was delivered, and tells where it was not.
+pub fn delivered(producer: &Sender) -> Result<(), Failure> {
+    let failed = |error: anyhow::Error| Failure { code: 4, error };
+    producer
+        .flush(Duration::from_secs(30))
+        .map_err(|error| failed(error.into()))?;
+    let deliveries = producer.context();
+    let mut refused = deliveries.refused.lock().unwrap_or_else(PoisonError::into_inner);
+    match refused.take() {
+        None => Ok(()),
+        Some(error) => Err(failed(anyhow::anyhow!(
+            "{} events were not delivered; the first: {error}",
+            deliveries.count.load(Ordering::Relaxed)
+        ))),
+    }
+}
+
+pub type Sender = ThreadedProducer<Deliveries>;
+
+pub fn producer(config: &Config) -> Result<Sender, Failure> {
     let mut client = config.kafka.client()?;
     client
         .set("enable.idempotence", "true")
         .set("linger.ms", "2")
         .set("message.max.bytes", (16 << 20).to_string());
-    Ok(client.create()?)
+    Ok(client.create_with_context(Deliveries::default())?)
 }
 
-pub fn send(producer: &ThreadedProducer<DefaultProducerContext>, topic: &str, due: &Due) -> Result<(), Failure> {
+pub fn send(producer: &Sender, topic: &str, due: &Due) -> Result<(), Failure> {
     let mut record = BaseRecord::<[u8], [u8]>::to(topic).key(&due.key).payload(&due.line);
     loop {
         match producer.send(record) {

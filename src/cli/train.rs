@@ -102,7 +102,7 @@ fn write(
         ("model.json".to_owned(), model),
         ("lexicon.json".to_owned(), source.to_json()),
         (WORDING.to_owned(), trained.learned.wording.to_bytes()),
-        (RELIABILITY.to_owned(), trained.learned.reliability.as_bytes().to_vec()),
+        (RELIABILITY.to_owned(), trained.learned.reliability.to_bytes()),
         ("golden.jsonl".to_owned(), golden),
         ("evaluation.json".to_owned(), serde_json::to_vec_pretty(&evaluation)?),
         ("evaluation.html".to_owned(), report(trained, &rows).into_bytes()),
@@ -182,15 +182,17 @@ fn card(manifest: &Manifest, trained: &Trained, rows: &[crate::evaluation::Row])
          the hour?) and risk (and will this call end without one?).\n\n\
          **Meant for** telling a clinical lead, while the caller is still on the line, which calls to listen to. \
          **Not** a medical device, not a triage protocol, not validated in a clinic; no person may be put off because \
-         it was silent.\n\n## Trained on\n| file | calls | sha256 |\n| --- | --- | --- |\n",
+         it was silent.\n\n## Trained on\n| file | calls or turns | of these kept apart | endings made up | sha256 |\n| --- | --- | --- | --- | --- |\n",
         manifest.name, manifest.version
     );
     for source in &manifest.data {
         let _ = writeln!(
             card,
-            "| {} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             source.name,
             source.calls,
+            source.kept_apart,
+            if source.made_up_endings { "yes" } else { "" },
             &source.sha256[..12]
         );
     }

@@ -21,7 +21,7 @@ use crate::pipeline::{Pipeline, Watched};
 use crate::record::{Body, CallId, Event, Patient, Speaker, Started, Timestamp, Utterance};
 use crate::risk::{Example, FOLDS, FitError, Fitted, Model, Stage, Thresholds, fit_need, fit_risk, folds_of};
 use crate::signals::{
-    ConceptId, Kind, Learned, LearnedCounts, Lexicon, REAL, Reader, Status, WRITTEN, WordingCounts, normalize,
+    ConceptId, Learned, LearnedCounts, Lexicon, REAL, Reader, Status, WRITTEN, WordingCounts, normalize,
 };
 
 /// How training goes about it.
@@ -248,7 +248,7 @@ pub(super) fn learn(
         .collect();
     let risk = fit_risk(&risk_rows)?;
     Ok(Taught {
-        rows: (examples.len(), risk_rows.len()),
+        rows: (moments.iter().filter(|moment| moment.first).count(), risk_rows.len()),
         need,
         risk,
         counts,
@@ -355,29 +355,9 @@ fn counts_of_calls(reader: &Reader, corpus: &Corpus) -> LearnedCounts {
             .collect();
         stating.sort_unstable();
         stating.dedup();
-        let label = &call.label;
-        let labelled = |name: &str| {
-            let found = label
-                .findings
-                .iter()
-                .any(|f| f.finding == name && f.status == "present");
-            found || label.red_flags.iter().any(|flag| flag == name)
-        };
-        // What else was read in a call with need may belong to it or not: the label names the weighty alone.
-        let found = |needs: bool| {
-            let counts = move |(concept, _): &&(ConceptId, u32)| {
-                let concept = reader.lexicon().concept(*concept);
-                let own = matches!(concept.kind, Kind::Finding { .. });
-                if needs {
-                    !own || labelled(&concept.id)
-                } else {
-                    !own || !labelled(&concept.id)
-                }
-            };
-            stating.iter().filter(counts).map(|(_, pattern)| *pattern)
-        };
-        let needs = label.needed.is_need();
-        counts.reliability.learn(found(needs), needs);
+        // In a call with need every pattern that spoke up was right to: the label names the weightiest finding alone.
+        let found = stating.iter().map(|(_, pattern)| *pattern);
+        counts.reliability.learn(found, call.label.needed.is_need());
     }
     counts
 }
@@ -391,13 +371,8 @@ fn counts_of(reader: &Reader, phrases: &[Phrase]) -> LearnedCounts {
         let mut stating = reader.stating(&phrase.caller);
         stating.sort_unstable();
         stating.dedup();
-        let own = reader.lexicon().find(&phrase.finding);
-        let present = phrase.is_present();
-        let counted = stating.iter().filter(|(concept, _)| {
-            let finding = matches!(reader.lexicon().concept(*concept).kind, Kind::Finding { .. });
-            !present || !finding || Some(*concept) == own
-        });
-        counts.reliability.learn(counted.map(|(_, pattern)| *pattern), present);
+        let found = stating.iter().map(|(_, pattern)| *pattern);
+        counts.reliability.learn(found, phrase.is_present());
     }
     counts
 }

@@ -18,6 +18,8 @@ pub struct Urgent {
     pub concept: ConceptId,
     /// 0 to 1: from 0.75 on somebody is needed now, from 0.5 within the hour, from 0.25 today.
     pub value: f32,
+    /// The same with every wording trusted: a graver level than need by itself may ask for.
+    pub plain: f32,
     /// The triage rule that says so, in [`Lexicon::triage`].
     pub rule: u16,
 }
@@ -34,7 +36,7 @@ pub fn urgencies(lexicon: &Lexicon, heard: &Heard) -> Vec<Urgent> {
         let mut present = Present::default();
         for known in heard.known.iter().filter(|known| known.evidence() > 0.0) {
             set(&mut present, known.concept);
-            evidence[usize::from(known.concept.0)] = known.evidence();
+            evidence[usize::from(known.concept.0)] = known.trusted();
         }
         let mut all: Vec<Urgent> = heard
             .known
@@ -75,10 +77,14 @@ fn urgency(lexicon: &Lexicon, heard: &Heard, known: &Known, present: &Present, e
     let of_concept = |other: ConceptId| evidence[usize::from(other.0)];
     lexicon
         .triage_of(known.concept)
-        .map(|(rule, triage)| Urgent {
-            concept: known.concept,
-            value: known.evidence() * triage.weigh(heard.facts, present, of_fact, of_concept),
-            rule,
+        .map(|(rule, triage)| {
+            let weight = triage.weigh(heard.facts, present, of_fact, of_concept);
+            Urgent {
+                concept: known.concept,
+                value: known.trusted() * weight,
+                plain: known.evidence() * weight,
+                rule,
+            }
         })
         .filter(|urgent| urgent.value > 0.0)
         .max_by(|a, b| a.value.total_cmp(&b.value))

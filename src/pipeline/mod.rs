@@ -17,7 +17,7 @@ pub use replay::{Replay, outcomes_of};
 pub use watched::Watched;
 
 use crate::alert::{Assessment, Deadline, Decision, Ground, Happening, Named, Policy, Quotes, Why, alert_of};
-use crate::call::{Applied, Bounds, Fate, Known, Voice};
+use crate::call::{Applied, Bounds, Fate, Known, PRESENT, Voice};
 use crate::features::{Extractor, Features, RISK};
 use crate::record::{Event, Timestamp};
 use crate::risk::Model;
@@ -222,7 +222,7 @@ impl Pipeline {
 
     fn assess(&self, watched: &Watched, features: &Features, need: f64, risk: f64) -> Assessment {
         let heard = watched.call.heard();
-        let (mut emergency_evidence, mut evidence, mut at_once) = (0.0f32, 0.0f32, false);
+        let (mut emergency_evidence, mut proven, mut evidence, mut at_once) = (0.0f32, 0.0f32, 0.0f32, false);
         for known in heard.known.iter().filter(|known| known.is_present()) {
             evidence = evidence.max(known.evidence());
             if let Kind::Finding {
@@ -231,6 +231,9 @@ impl Pipeline {
                 && needed == Needed::Emergency
             {
                 emergency_evidence = emergency_evidence.max(known.evidence());
+                if known.trusted() >= PRESENT {
+                    proven = proven.max(known.evidence());
+                }
                 at_once |= now && known.evidence() >= 0.7;
             }
         }
@@ -238,7 +241,7 @@ impl Pipeline {
         let emergency = features.urgencies.iter().any(|urgent| {
             self.lexicon().concept(urgent.concept).needed() == Some(Needed::Emergency)
                 && heard.find(urgent.concept).is_some_and(Known::is_present)
-                && urgent.value >= MIN_EMERGENCY_URGENCY
+                && urgent.plain >= MIN_EMERGENCY_URGENCY
         });
         Assessment {
             heard: heard.turns > 0,
@@ -247,6 +250,7 @@ impl Pipeline {
             needed: if emergency { Needed::Emergency } else { Needed::Urgent },
             emergency,
             emergency_evidence: if emergency { emergency_evidence } else { 0.0 },
+            proven_evidence: if emergency { proven } else { 0.0 },
             evidence,
             at_once: at_once && emergency,
             last_new: heard.last_new.map(|(seq, ..)| seq),

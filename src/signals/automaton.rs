@@ -51,11 +51,22 @@ enum Force {
     Cancels,
 }
 
+/// A pattern as it is written in the lexicon.
+#[derive(Debug)]
+pub struct Written {
+    pub pattern: String,
+    pub concept: ConceptId,
+    /// It states its concept, rather than cancel it.
+    pub states: bool,
+}
+
 /// A concept found in a text, at these tokens (both inclusive).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Match {
     pub concept: ConceptId,
     pub strength: f32,
+    /// How far the pattern is to be trusted by its record.
+    pub trust: f32,
     pub first: u16,
     pub last: u16,
     /// Tokens from the first on that its own phrases cover; the others stand in gaps. Beyond 64 all count as gaps.
@@ -168,9 +179,7 @@ pub struct Automaton {
     steps: Vec<Step>,
     /// By concept.
     reach: Vec<Reach>,
-    /// Patterns as written, for those who ask what matched, and what each stands for.
-    written: Vec<String>,
-    written_for: Vec<ConceptId>,
+    written: Vec<Written>,
 }
 
 impl std::fmt::Debug for Automaton {
@@ -192,8 +201,7 @@ pub struct Builder {
     steps: Vec<Step>,
     reach: Vec<Reach>,
     audience: Vec<&'static [Audience]>,
-    written: Vec<String>,
-    written_for: Vec<ConceptId>,
+    written: Vec<Written>,
 }
 
 impl Builder {
@@ -211,8 +219,11 @@ impl Builder {
         for (patterns, force) in [(says, Force::Says), (hints, Force::Hints), (not, Force::Cancels)] {
             for written in patterns {
                 let place = self.written.len() as u32;
-                self.written.push(written.clone());
-                self.written_for.push(concept);
+                self.written.push(Written {
+                    pattern: written.clone(),
+                    concept,
+                    states: force != Force::Cancels,
+                });
                 for sequence in pattern::parse(written, atoms)? {
                     let steps = sequence.0.into_iter().map(|(gap, class)| Step {
                         gap,
@@ -379,7 +390,6 @@ impl Builder {
             steps: self.steps,
             reach: self.reach,
             written: self.written,
-            written_for: self.written_for,
         }
     }
 }
@@ -486,7 +496,7 @@ impl Automaton {
                 !own.into_iter().any(|c| self.meets(tokens, c, m))
             });
             for m in &mut found {
-                m.strength *= reliability.of(self.pattern(m));
+                m.trust = reliability.of(self.pattern(m));
             }
             found.sort_by(|a, b| {
                 (a.last, a.concept, a.first)
@@ -495,9 +505,9 @@ impl Automaton {
             });
             found.dedup_by(|a, b| {
                 let same = a.concept == b.concept && a.last == b.last;
-                // The words of the longer, the strength of the more trusted.
-                if same && a.strength > b.strength {
-                    (b.strength, b.rule) = (a.strength, a.rule);
+                // The words of the longer, the record of the more trusted.
+                if same && a.trust > b.trust {
+                    (b.trust, b.rule) = (a.trust, a.rule);
                 }
                 same
             });
@@ -540,14 +550,9 @@ impl Automaton {
         self.rules[found.rule as usize].written
     }
 
-    /// A pattern as it is written in the lexicon.
-    pub fn written(&self, pattern: u32) -> &str {
-        &self.written[pattern as usize]
-    }
-
-    /// What each pattern stands for.
-    pub fn concepts(&self) -> &[ConceptId] {
-        &self.written_for
+    /// All patterns, in the order of their numbers.
+    pub fn written(&self) -> &[Written] {
+        &self.written
     }
 
     /// Whether a cancelling match takes this one back.
@@ -641,6 +646,7 @@ impl Automaton {
         into.push(Match {
             concept: rule.concept,
             strength,
+            trust: 1.0,
             first: whole.first,
             last: whole.last,
             covered,

@@ -95,6 +95,9 @@ pub struct Mention {
     pub kind: Option<NearMiss>,
     /// 0 to 1, softened by what surrounds it.
     pub strength: f32,
+    /// 0 to 1: how far the wording is to be trusted by its record. Need is learned from what is trusted; whether a finding
+    /// is there, and the policy's safety floor, know nothing of it.
+    pub trust: f32,
     pub clause: u16,
     /// Bytes of the turn's text from which it was read.
     pub words: (u32, u32),
@@ -115,6 +118,8 @@ pub struct Matched {
     /// Of findings and symptoms.
     pub status: Option<Status>,
     pub strength: f32,
+    /// By the record of its pattern.
+    pub trust: f32,
     pub words: String,
     pub pattern: String,
 }
@@ -243,11 +248,12 @@ impl Reader {
             )
             .then(|| scope.of(found).status),
             strength: found.strength,
+            trust: found.trust,
             words: (found.first..=found.last)
                 .map(|at| tokens.word(usize::from(at)))
                 .collect::<Vec<_>>()
                 .join(" "),
-            pattern: automaton.written(automaton.pattern(found)).to_owned(),
+            pattern: automaton.written()[automaton.pattern(found) as usize].pattern.clone(),
         };
         matches.iter().map(row).collect()
     }
@@ -310,6 +316,7 @@ impl Reader {
             status: assertion.status,
             kind: assertion.kind,
             strength: found.strength * assertion.keeps,
+            trust: found.trust,
             clause: last.clause,
             words: (first.source.0, last.source.1),
         }
@@ -346,9 +353,17 @@ fn take(mentions: &mut Vec<Mention>, new: Mention) {
     match mentions.iter_mut().find(|old| old.concept == new.concept) {
         Some(old) => {
             let rank = |m: &Mention| (m.status.weight(), m.strength);
+            let trust = if old.status == new.status {
+                old.trust.max(new.trust)
+            } else if rank(&new) > rank(old) {
+                new.trust
+            } else {
+                old.trust
+            };
             if rank(&new) > rank(old) {
                 *old = new;
             }
+            old.trust = trust;
         }
         None => mentions.push(new),
     }

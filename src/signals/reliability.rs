@@ -1,7 +1,8 @@
 //! How far each pattern of the lexicon is to be trusted, learned from labelled calls and turns.
 //!
-//! A pattern is written in good faith; what it is worth is how often the calls in which it speaks up needed a clinician
-//! for that very finding. One that keeps speaking up in harmless calls counts for little, whoever wrote it.
+//! A pattern is written in good faith; what it is worth is how often the calls in which it speaks up needed a clinician.
+//! One that keeps speaking up in harmless calls counts for little in what need is learned from, whoever wrote it. Whether
+//! a finding is there, its quotes, and the policy's safety floor do not ask for this record.
 
 use super::lexicon::{Kind, Lexicon};
 
@@ -14,8 +15,11 @@ const PRIOR_OF_FINDING: f32 = 3.0;
 /// One call in which a pattern was wrong counts as much as this many in which it was right: of live calls far fewer need
 /// a clinician than of labelled ones. From 2 to 4 little changes (urgency alone, AUROC on calls of other writers).
 const WRONG: f32 = 3.0;
-/// No pattern is silenced: what was never right so far may be right today.
+/// What was never right so far may be right today.
 const LEAST: f32 = 0.05;
+
+/// First bytes of the stored form; then a byte a pattern.
+const MAGIC: &[u8] = b"patterns1";
 
 /// By pattern as written, in the order of the lexicon: 0 to 1.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,12 +33,15 @@ impl Reliability {
             .map_or(1.0, |byte| f32::from(*byte) / SCALE)
     }
 
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+    /// `None` where the bytes are not of this format, or not of a lexicon with so many patterns.
+    pub fn from_bytes(bytes: &[u8], patterns: usize) -> Option<Self> {
+        let all = bytes.strip_prefix(MAGIC)?;
+        let fits = all.len() == patterns && all.iter().all(|byte| f32::from(*byte) <= SCALE);
+        fits.then(|| Self(all.into()))
     }
 
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [MAGIC, &*self.0].concat()
     }
 }
 
@@ -77,20 +84,20 @@ impl ReliabilityCounts {
     /// calls, so its patterns are held against each other: one that speaks up in harmless calls more often than the
     /// symptom does means something else there.
     pub fn reliability(&self, lexicon: &Lexicon) -> Reliability {
-        let concepts = lexicon.automaton.concepts();
+        let written = lexicon.automaton.written();
         let mut together = vec![[0u32; 2]; lexicon.concepts.len()];
-        for (pattern, concept) in (0..).zip(concepts) {
-            let [right, wrong] = self.of(pattern);
-            let sum = &mut together[usize::from(concept.0)];
+        for (number, pattern) in (0..).zip(written) {
+            let [right, wrong] = self.of(number);
+            let sum = &mut together[usize::from(pattern.concept.0)];
             *sum = [sum[0] + right, sum[1] + wrong];
         }
         let share = |[right, wrong]: [u32; 2], prior: f32, weight: f32| {
             (right as f32 + prior * weight) / (right as f32 + WRONG * wrong as f32 + weight)
         };
-        let all = (0..).zip(concepts).map(|(pattern, concept)| {
-            let of_concept = share(together[usize::from(concept.0)], 1.0, PRIOR_OF_FINDING);
-            let of_pattern = share(self.of(pattern), of_concept, PRIOR_OF_PATTERN);
-            let reliability = match lexicon.concept(*concept).kind {
+        let all = (0..).zip(written).map(|(number, pattern)| {
+            let of_concept = share(together[usize::from(pattern.concept.0)], 1.0, PRIOR_OF_FINDING);
+            let of_pattern = share(self.of(number), of_concept, PRIOR_OF_PATTERN);
+            let reliability = match lexicon.concept(pattern.concept).kind {
                 Kind::Finding { .. } => of_pattern,
                 Kind::Symptom => of_pattern / of_concept,
                 Kind::Fact { .. } | Kind::Act | Kind::Cue => 1.0,
@@ -144,6 +151,13 @@ mod tests {
         let learned = counts.reliability(&lexicon);
         assert_eq!(learned.of(3), 1.0);
         assert!(learned.of(4) < 0.4, "{}", learned.of(4));
+        let patterns = lexicon.automaton.written().len();
+        assert_eq!(
+            Reliability::from_bytes(&learned.to_bytes(), patterns),
+            Some(learned.clone())
+        );
+        assert_eq!(Reliability::from_bytes(&learned.to_bytes(), patterns + 1), None);
+        assert_eq!(Reliability::from_bytes(b"patterns1\xff", 1), None);
         let mut own = ReliabilityCounts::default();
         (0..8).for_each(|_| own.learn([1], false));
         assert_eq!(counts.without(&own).reliability(&lexicon).of(1), 1.0);

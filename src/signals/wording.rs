@@ -242,6 +242,8 @@ pub struct WordingCounts {
     /// By place: turns that need a clinician, and others.
     terms: Vec<[u32; 2]>,
     turns: [u32; 2],
+    /// The same, each counted once.
+    learned_from: [u32; 2],
     /// Words that were met, as in [`Wording`].
     known: Vec<u8>,
 }
@@ -251,6 +253,7 @@ impl Default for WordingCounts {
         Self {
             terms: vec![[0; 2]; PLACES],
             turns: [0; 2],
+            learned_from: [0; 2],
             known: vec![0; KNOWN_BYTES],
         }
     }
@@ -271,6 +274,7 @@ impl WordingCounts {
         places.dedup();
         places.into_iter().for_each(|place| self.terms[place][kind] += weight);
         self.turns[kind] += weight;
+        self.learned_from[kind] += 1;
     }
 
     /// What is left without these others. Their words stay known: to have met them says nothing of need.
@@ -284,6 +288,7 @@ impl WordingCounts {
                 .map(|(all, own)| less(*all, *own))
                 .collect(),
             turns: less(self.turns, others.turns),
+            learned_from: less(self.learned_from, others.learned_from),
             known: self.known.clone(),
         }
     }
@@ -292,15 +297,18 @@ impl WordingCounts {
         for (all, own) in self.terms.iter_mut().zip(&others.terms) {
             *all = [all[0] + own[0], all[1] + own[1]];
         }
-        self.turns = [self.turns[0] + others.turns[0], self.turns[1] + others.turns[1]];
+        let more = |all: [u32; 2], own: [u32; 2]| [all[0] + own[0], all[1] + own[1]];
+        self.turns = more(self.turns, others.turns);
+        self.learned_from = more(self.learned_from, others.learned_from);
         self.known
             .iter_mut()
             .zip(&others.known)
             .for_each(|(all, own)| *all |= own);
     }
 
+    /// Turns that it was learned from: of need, and others.
     pub fn turns(&self) -> [u32; 2] {
-        self.turns
+        self.learned_from
     }
 
     /// Log ratios, smoothed by one written turn shared out as the kinds are: a term that was seen once says little.

@@ -11,10 +11,12 @@ mod partition;
 mod restore;
 mod settings;
 pub mod topics;
+mod trouble;
 mod worker;
 
 pub use partition::{Incoming, Output, Partition};
 pub use settings::{
     DeadLetterSettings, KafkaSettings, Payload, SecretError, SecurityProtocol, StartAt, StreamSettings, TopicSettings,
 };
-pub use worker::{Plan, Trouble, run};
+pub use trouble::Trouble;
+pub use worker::{Plan, run};

@@ -11,7 +11,8 @@ use tracing::error;
 
 use super::dead_letter;
 use super::partition::Output;
-use super::worker::{Plan, Trouble};
+use super::trouble::Trouble;
+use super::worker::Plan;
 use crate::alert::Level;
 use crate::pipeline::Outcome;
 use crate::telemetry::wall_millis;

@@ -12,12 +12,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
+use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tracing::warn;
 
 use super::partition::Partition;
 use super::settings::{KafkaSettings, StartAt, TopicSettings};
+use super::worker::is_end_of_partition;
 use crate::call::SnapshotError;
 use crate::pipeline::Pipeline;
 
@@ -66,6 +69,19 @@ pub(super) struct Restore<'r, C: ConsumerContext> {
     pub start: StartAt,
 }
 
+/// Reaching the end is what this client is there for.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !is_end_of_partition(&error) {
+            warn!(%error, reason, "Kafka client");
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
 impl<C: ConsumerContext> Restore<'_, C> {
     pub fn run(&self, partitions: &[i32]) -> Result<BTreeMap<i32, Restored>, RestoreError> {
         let deadline = Instant::now() + DEADLINE;
@@ -74,12 +90,12 @@ impl<C: ConsumerContext> Restore<'_, C> {
         base.set("group.id", format!("{}-restore", self.kafka.group))
             .set("enable.auto.commit", "false");
         let undecided: BaseConsumer = base.clone().set("isolation.level", "read_uncommitted").create()?;
-        let decided: BaseConsumer = base
+        let decided: BaseConsumer<Quiet> = base
             .set("isolation.level", "read_committed")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "10")
-            .create()?;
+            .create_with_context(Quiet)?;
         let mut ends = BTreeMap::new();
         for partition in partitions {
             let (low, end) = undecided.fetch_watermarks(&self.topics.state, *partition, REQUEST)?;
@@ -141,7 +157,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
 
     fn wait_until_decided(
         &self,
-        decided: &BaseConsumer,
+        decided: &BaseConsumer<Quiet>,
         partition: i32,
         end: i64,
         deadline: Instant,
@@ -163,7 +179,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
 
     fn read(
         &self,
-        decided: &BaseConsumer,
+        decided: &BaseConsumer<Quiet>,
         ends: &BTreeMap<i32, (i64, i64)>,
         deadline: Instant,
     ) -> Result<BTreeMap<i32, Restored>, RestoreError> {

@@ -1,10 +1,12 @@
 //! The topics with the settings that they need, and whether a cluster has them so.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::settings::{KafkaSettings, TopicSettings};
@@ -71,10 +73,12 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub enum TopicsError {
     #[error(transparent)]
     Secret(#[from] super::settings::SecretError),
-    #[error("Kafka at {brokers} does not answer: {error}")]
+    #[error("Kafka at {brokers} does not answer: {error}{reason}")]
     Unreachable {
         brokers: String,
-        error: rdkafka::error::KafkaError,
+        error: KafkaError,
+        /// What the client says of it: a refused password, a certificate that nobody trusts.
+        reason: String,
     },
     #[error("cannot create {topic}: {code}")]
     Create { topic: String, code: RDKafkaErrorCode },
@@ -141,7 +145,10 @@ pub async fn check(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<
             })
         };
         match (count, events) {
-            (None, _) => add("is missing: run callward topics create".into(), true),
+            (None, _) => add(
+                "is missing, or this user may not see it: run callward topics create, or check the ACLs".into(),
+                true,
+            ),
             (Some(count), Some(events)) if count != events => {
                 add(
                     format!(
@@ -196,13 +203,21 @@ pub async fn partitions(
 }
 
 fn count_partitions(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<(String, Option<i32>)>, TopicsError> {
-    let consumer: BaseConsumer = kafka.client()?.create().map_err(|e| unreachable(kafka, e))?;
+    let consumer: BaseConsumer<Reason> = kafka
+        .client()?
+        .create_with_context(Reason::default())
+        .map_err(|e| unreachable(kafka, e))?;
     wanted(topics)
         .into_iter()
         .map(|topic| {
-            let metadata = consumer
-                .fetch_metadata(Some(&topic.name), TIMEOUT)
-                .map_err(|e| unreachable(kafka, e))?;
+            let metadata =
+                consumer
+                    .fetch_metadata(Some(&topic.name), TIMEOUT)
+                    .map_err(|error| TopicsError::Unreachable {
+                        brokers: kafka.brokers.clone(),
+                        error,
+                        reason: consumer.context().told(&consumer),
+                    })?;
             let found = metadata
                 .topics()
                 .iter()
@@ -215,9 +230,35 @@ fn count_partitions(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec
         .collect()
 }
 
-fn unreachable(kafka: &KafkaSettings, error: rdkafka::error::KafkaError) -> TopicsError {
+fn unreachable(kafka: &KafkaSettings, error: KafkaError) -> TopicsError {
     TopicsError::Unreachable {
         brokers: kafka.brokers.clone(),
         error,
+        reason: String::new(),
     }
 }
+
+/// Keeps the client's last word: a request that fails says "transport failure" whatever the cause.
+#[derive(Debug, Default)]
+struct Reason(Mutex<String>);
+
+impl Reason {
+    fn told(&self, consumer: &BaseConsumer<Self>) -> String {
+        // Its words come with a poll.
+        while self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+            && consumer.poll(Duration::from_millis(100)).is_some()
+        {}
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ClientContext for Reason {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // "All brokers are down" follows from what was said before it.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = format!(" ({reason})");
+        }
+    }
+}
+
+impl ConsumerContext for Reason {}

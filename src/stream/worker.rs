@@ -7,6 +7,7 @@
 //! Whatever leaves a transaction unclear ends in the same way: the clients are made anew, the state is read back, and
 //! the broker tells what was committed.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,8 +29,9 @@ use super::dead_letter;
 use super::fail_point;
 use super::outputs::{Outputs, Transaction};
 use super::partition::{Incoming, Output, Partition};
-use super::restore::{Restore, RestoreError};
+use super::restore::Restore;
 use super::settings::{DeadLetterSettings, KafkaSettings, StreamSettings, TopicSettings};
+use super::trouble::Trouble;
 use crate::pipeline::Pipeline;
 use crate::record::Limits;
 use crate::telemetry::{Heartbeat, Metrics, wall_millis};
@@ -48,54 +50,14 @@ pub struct Plan {
     pub stop: Arc<AtomicBool>,
 }
 
-/// Errors named for what must be done.
-#[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    /// The clients' state is unclear: make them anew and read the state back.
-    #[error("{0}")]
-    Rebuild(String),
-    /// Somebody took the producer's name: its transactional id was initialised elsewhere, or timed out.
-    #[error("{0}")]
-    Fenced(String),
-    /// Nothing sensible is left to do here.
-    #[error("{0}")]
-    Stop(String),
-}
-
-impl From<KafkaError> for Trouble {
-    fn from(error: KafkaError) -> Self {
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed
-                | RDKafkaErrorCode::SaslAuthenticationFailed,
-            ) => Self::Stop(format!("Kafka refuses us: {error}; check user and ACLs")),
-            Some(
-                RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch,
-            ) => Self::Fenced(error.to_string()),
-            _ => Self::Rebuild(error.to_string()),
-        }
-    }
-}
-
-impl From<RestoreError> for Trouble {
-    fn from(error: RestoreError) -> Self {
-        match error {
-            RestoreError::Kafka(error) => error.into(),
-            RestoreError::Undecided { .. } => Self::Rebuild(error.to_string()),
-            _ => Self::Stop(error.to_string()),
-        }
-    }
-}
-
 /// Spacing of commits under storms of alerts.
 const ALERT_PATIENCE: Duration = Duration::from_millis(2);
 const POLL_IDLE: Duration = Duration::from_millis(50);
 const POLL_OPEN: Duration = Duration::from_millis(1);
 
-/// So many times fenced within a minute, and it was no pause of ours: another process has our name.
+/// Less than a shutdown may take.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(4);
+/// So many times fenced within a minute, and never after a pause of our own: another process has our name.
 const FENCES: usize = 3;
 const FENCES_WITHIN: Duration = Duration::from_secs(60);
 
@@ -111,7 +73,7 @@ pub fn run(plan: &Plan, number: usize) -> Result<(), Trouble> {
             fences.push(Instant::now());
             if fences.len() >= FENCES {
                 return Err(Trouble::Stop(format!(
-                    "another process uses kafka.instance {:?}: give each process its own ({reason})",
+                    "another process uses kafka.instance {:?}, or seems to: give each process its own ({reason})",
                     plan.kafka.instance
                 )));
             }
@@ -138,6 +100,8 @@ struct Worker<'p> {
     plan: &'p Plan,
     number: usize,
     consumer: BaseConsumer<Assignment>,
+    /// Longest time between two polls.
+    longest_gap: Cell<Duration>,
 }
 
 impl<'p> Worker<'p> {
@@ -168,12 +132,21 @@ impl<'p> Worker<'p> {
             .create_with_context(context)
             .map_err(|e| Trouble::Stop(format!("consumer: {e}")))?;
         consumer.subscribe(&[&plan.topics.events])?;
-        Ok(Self { plan, number, consumer })
+        Ok(Self {
+            plan,
+            number,
+            consumer,
+            longest_gap: Cell::default(),
+        })
     }
 
     fn work(self) -> Result<(), Trouble> {
         self.plan.heartbeat.worker_ready(true);
-        let worked = self.poll_until_stop();
+        let worked = self.poll_until_stop().map_err(|trouble| match trouble {
+            // Paused for longer than a transaction may last: the broker ended it, and nobody else is to blame.
+            Trouble::Fenced(reason) if self.longest_gap.get() >= self.transaction_timeout() => Trouble::Rebuild(reason),
+            other => other,
+        });
         self.plan.heartbeat.worker_ready(false);
         let closed = worked.and_then(|()| {
             info!(
@@ -186,9 +159,30 @@ impl<'p> Worker<'p> {
             self.engine().abort();
         }
         self.engine().forget_all();
-        // Closing runs the revoke callback; nothing is open any more.
-        self.consumer.unsubscribe();
+        self.close();
         closed
+    }
+
+    /// Closing runs the revoke callback, in which nothing is open any more, and asks the broker. A client that does not
+    /// come to its end is left behind: the next one fences it.
+    fn close(self) {
+        let Self { consumer, number, .. } = self;
+        let (done, closed) = std::sync::mpsc::channel();
+        let closing = std::thread::Builder::new()
+            .name(format!("close-{number}"))
+            .spawn(move || {
+                consumer.unsubscribe();
+                drop(consumer);
+                // Nobody may wait for it any more.
+                let _ = done.send(());
+            });
+        if closing.is_err() || closed.recv_timeout(CLOSE_PATIENCE).is_err() {
+            warn!(worker = number, "the client did not close in time: it is left behind");
+        }
+    }
+
+    fn transaction_timeout(&self) -> Duration {
+        Duration::from_millis(self.plan.stream.transaction_timeout_ms)
     }
 
     fn poll_until_stop(&self) -> Result<(), Trouble> {
@@ -205,6 +199,7 @@ impl<'p> Worker<'p> {
             self.plan
                 .metrics
                 .observe("poll_gap_seconds", &[], last_poll.elapsed().as_secs_f64());
+            self.longest_gap.set(self.longest_gap.get().max(last_poll.elapsed()));
             last_poll = Instant::now();
             let mut engine = self.engine();
             if let Some(trouble) = engine.trouble.take() {
@@ -271,6 +266,9 @@ impl ClientContext for Assignment {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if is_end_of_partition(&error) {
+            return;
+        }
         // Brokers that come and go are the client's business; it reconnects.
         warn!(%error, reason, "Kafka client");
     }
@@ -286,6 +284,10 @@ impl ConsumerContext for Assignment {
             other => Err(Trouble::Rebuild(format!("rebalance failed: {other:?}"))),
         };
         if let Err(trouble) = done {
+            // A callback that assigns nothing leaves the client waiting for it, even while it is being closed.
+            if let Err(error) = consumer.unassign() {
+                warn!(%error, "nothing could be unassigned");
+            }
             engine.trouble = Some(trouble);
         }
     }
@@ -668,6 +670,11 @@ impl Engine {
         metrics.set("active_calls", &[], active as f64);
         metrics.set("state_entries", &[], calls as f64);
     }
+}
+
+/// The end of a partition comes as an error, and is none.
+pub(super) fn is_end_of_partition(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF)
 }
 
 /// Every commit tells who made it.

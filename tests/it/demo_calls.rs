@@ -1,6 +1,6 @@
 //! Golden calls: what must page, in time; what must not.
 
-use callward::alert::{Alert, Settings};
+use callward::alert::{Alert, Settings, State};
 use callward::evaluation::Label;
 use callward::pipeline::outcomes_of;
 use callward::record::{Event, Limits, decode};
@@ -100,4 +100,53 @@ fn the_harmless_and_the_near_misses_stay_silent() {
         .filter_map(|(label, pages)| pages.first().map(|page| (&label.call_id, &page.why, &page.said)))
         .collect();
     assert!(loud.is_empty(), "{loud:#?}");
+}
+
+#[test]
+fn a_hand_over_that_was_only_spoken_of_is_told_and_not_taken_back() {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let mut events: Vec<Event> = simulation::CALLS
+        .lines()
+        .filter(|line| line.contains("\"wrong-throat-handover-never-comes\""))
+        .map(|line| decode(line.as_bytes(), None, &Limits::default()).unwrap().event)
+        .collect();
+    let end = events.pop().unwrap();
+    // "Let me get a nurse for you", and then small talk for three minutes.
+    events.truncate(6);
+    let spoken = events.last().unwrap().clone();
+    for (number, (speaker, text)) in [
+        ("caller", "okay"),
+        ("agent", "while we wait, is this still your cell"),
+        ("caller", "yes it is"),
+        ("agent", "and the email is the school one"),
+        ("caller", "yes"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let line = serde_json::json!({
+            "call_id": spoken.call_id.as_str(), "seq": 6 + number, "type": "utterance", "speaker": speaker, "text": text,
+            "at": spoken.at.plus_seconds(40 * (number as u32 + 1)).to_string(),
+        });
+        events.push(
+            decode(line.to_string().as_bytes(), None, &Limits::default())
+                .unwrap()
+                .event,
+        );
+    }
+    events.push(Event {
+        seq: Some(11),
+        at: spoken.at.plus_seconds(230),
+        ..end
+    });
+    let outcomes = outcomes_of(&pipeline, &events);
+    let states: Vec<&str> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.alert.as_ref())
+        .filter(|alert| alert.is_page() || alert.state == State::Cleared)
+        .map(|alert| alert.state.as_str())
+        .collect();
+    assert_eq!(states.first(), Some(&"handover_unconfirmed"), "{states:?}");
+    assert!(!states.contains(&"cleared"), "{states:?}");
+    assert_eq!(states.last(), Some(&"ended_unescalated"), "{states:?}");
 }

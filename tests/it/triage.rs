@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use callward::call::{Heard, Known};
+use callward::call::{Heard, Known, Trust};
 use callward::features::urgencies;
 use callward::signals::{ATTRIBUTE_BITS, Lexicon, Source, Status};
 use serde::Deserialize;
@@ -33,6 +33,7 @@ fn vignettes_are_as_urgent_as_they_should_be() {
             kind: None,
             said: 1.0,
             follows: 0.0,
+            trust: [Trust::FULL; 2],
             attributes: (facts & ((1 << ATTRIBUTE_BITS) - 1)) as u32,
             chief: true,
             first_seq: 0,

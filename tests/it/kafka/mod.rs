@@ -4,6 +4,7 @@ mod broker;
 mod hostile;
 mod kafka_chart;
 mod kafka_faults;
+mod kafka_secure;
 mod kafka_stream;
 mod kafka_webhook;
 
@@ -26,6 +27,7 @@ pub struct Site {
     pub name: String,
     pub folder: tempfile::TempDir,
     pub partitions: i32,
+    pub bootstrap: String,
 }
 
 /// A record as a test reads it.
@@ -38,18 +40,24 @@ pub struct Seen {
 
 impl Site {
     pub fn new(test: &str, partitions: i32, extra: &str) -> Self {
+        Self::at(bootstrap(), test, partitions, extra)
+    }
+
+    /// On a broker of its own.
+    pub fn at(bootstrap: &str, test: &str, partitions: i32, extra: &str) -> Self {
         let name = format!("{test}-{:08x}", rand::random::<u32>());
         let site = Self {
             name,
             folder: tempfile::tempdir().unwrap(),
             partitions,
+            bootstrap: bootstrap.to_owned(),
         };
         let config = format!(
             "[kafka]\nbrokers = \"{}\"\ngroup = \"{name}\"\ninstance = \"one\"\n[topics]\nevents = \"{name}.events\"\n\
              state = \"{name}.state\"\nscores = \"{name}.scores\"\nalerts = \"{name}.alerts\"\n\
              dead_letter = \"{name}.dead-letter\"\n[stream]\nworkers = 2\nsession_timeout_ms = 6000\n\
              [http]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n{extra}",
-            bootstrap(),
+            site.bootstrap,
             name = site.name
         );
         std::fs::write(site.config(), config).unwrap();
@@ -92,7 +100,7 @@ impl Site {
 
     pub fn producer(&self) -> ThreadedProducer<DefaultProducerContext> {
         ClientConfig::new()
-            .set("bootstrap.servers", bootstrap())
+            .set("bootstrap.servers", &self.bootstrap)
             .set("message.max.bytes", "12000000")
             .set("enable.idempotence", "true")
             .create()
@@ -119,7 +127,7 @@ impl Site {
     pub fn read(&self, kind: &str) -> Vec<Seen> {
         let topic = self.topic(kind);
         let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap())
+            .set("bootstrap.servers", &self.bootstrap)
             .set("group.id", format!("{}-reader", self.name))
             .set("isolation.level", "read_committed")
             .set("enable.partition.eof", "true")
