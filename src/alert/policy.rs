@@ -3,7 +3,7 @@
 //! ```text
 //!            risk ≥ alert                agent's turns or seconds are over        handed over
 //!  Quiet ───────────────► fair chance ────────────────────────────────► Raised ──────────────► Quiet, next episode
-//!    └── booking, message, call back, advice, closing, hold at half the threshold ──►┘  └─ end, silence: told again
+//!    └── booking, message, call back, advice, closing, hold at 0.9 of the threshold ─►┘  └─ end, silence: told again
 //! ```
 
 use serde::Serialize;
@@ -265,7 +265,7 @@ impl Policy {
             .iter()
             .any(|deed| deed.closes_the_matter() || *deed == Deed::Hold);
         if watch.raised.is_some_and(|raised| raised.level.pages()) {
-            return self.while_raised(watch, assessment, risk, turn.seq, at);
+            return self.while_raised(watch, assessment, risk, at);
         }
         if !assessment.heard {
             return quiet(Why::NothingHeard);
@@ -292,7 +292,7 @@ impl Policy {
                 // A question lowers the risk for a moment: the chance that was given is used up by it all the same.
                 chance.turns = chance.turns.saturating_sub(u8::from(turn.is_whole_turn_of_agent()));
             }
-            return self.maybe_watch(watch, assessment, risk, turn.seq, at);
+            return self.maybe_watch(watch, risk, turn.seq, at);
         }
         if assessment.at_once {
             return self.raise(watch, assessment, risk, turn.seq, at, Why::AtOnce);
@@ -394,7 +394,7 @@ impl Policy {
         }
     }
 
-    fn while_raised(&self, watch: &mut Watch, assessment: &Assessment, risk: f64, seq: u64, at: Timestamp) -> Decision {
+    fn while_raised(&self, watch: &mut Watch, assessment: &Assessment, risk: f64, at: Timestamp) -> Decision {
         let raised = watch.raised.expect("called while raised");
         let level = self.level(assessment);
         if level > raised.level && risk >= self.thresholds.alert && watch.handover.is_none() {
@@ -414,7 +414,6 @@ impl Policy {
         } else {
             watch.clear_due = None;
         }
-        let _ = seq;
         quiet(if watch.handover.is_some() {
             Why::HandoverSpoken
         } else {
@@ -422,7 +421,7 @@ impl Policy {
         })
     }
 
-    fn maybe_watch(&self, watch: &mut Watch, assessment: &Assessment, risk: f64, seq: u64, at: Timestamp) -> Decision {
+    fn maybe_watch(&self, watch: &mut Watch, risk: f64, seq: u64, at: Timestamp) -> Decision {
         match watch.raised {
             Some(raised) if risk < self.thresholds.watch * self.settings.clear_share => {
                 watch.raised = None;
@@ -437,14 +436,11 @@ impl Policy {
             None if risk >= self.thresholds.watch => {
                 self.open_episode(watch, Level::Watch, risk, seq, at, Why::RiskRaised)
             }
-            None => {
-                let _ = assessment;
-                quiet(if watch.settled.is_some() {
-                    Why::HandedOver
-                } else {
-                    Why::RiskLow
-                })
-            }
+            None => quiet(if watch.settled.is_some() {
+                Why::HandedOver
+            } else {
+                Why::RiskLow
+            }),
         }
     }
 

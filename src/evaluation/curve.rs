@@ -30,6 +30,11 @@ pub fn learning_curve(
 ) -> Result<Vec<CurvePoint>, TrainError> {
     let mut points = Vec::new();
     for count in 1..=corpora.len() {
+        // Parts of one file come together.
+        let part = |at: usize| corpora.get(at).is_some_and(|corpus: &Corpus| corpus.made_up_endings);
+        if part(count - 1) && part(count) {
+            continue;
+        }
         let corpora = &corpora[..count];
         let blank = Model::blank("curve", "0", &lexicon.sha256);
         let learned = match learn(lexicon, corpora, phrases, recipe, &blank, &mut progress) {
