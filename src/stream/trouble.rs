@@ -9,7 +9,7 @@ pub enum Trouble {
     /// The clients' state is unclear: make them anew and read the state back.
     #[error("{0}")]
     Rebuild(String),
-    /// Somebody took the producer's name while this worker was awake: its transactional id was initialised elsewhere.
+    /// The producer's name is not ours any more: its transactional id was initialised elsewhere, or timed out.
     #[error("{0}")]
     Fenced(String),
     /// Nothing sensible is left to do here.

@@ -7,7 +7,6 @@
 //! Whatever leaves a transaction unclear ends in the same way: the clients are made anew, the state is read back, and
 //! the broker tells what was committed.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +56,8 @@ const POLL_OPEN: Duration = Duration::from_millis(1);
 
 /// Less than a shutdown may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(4);
-/// So many times fenced within a minute, and never after a pause of our own: another process has our name.
+/// So many times fenced within a minute: another process has our name, or this one stalled as often for longer than a
+/// transaction may last, and should not go on either.
 const FENCES: usize = 3;
 const FENCES_WITHIN: Duration = Duration::from_secs(60);
 
@@ -100,8 +100,6 @@ struct Worker<'p> {
     plan: &'p Plan,
     number: usize,
     consumer: BaseConsumer<Assignment>,
-    /// Longest time between two polls.
-    longest_gap: Cell<Duration>,
 }
 
 impl<'p> Worker<'p> {
@@ -132,21 +130,12 @@ impl<'p> Worker<'p> {
             .create_with_context(context)
             .map_err(|e| Trouble::Stop(format!("consumer: {e}")))?;
         consumer.subscribe(&[&plan.topics.events])?;
-        Ok(Self {
-            plan,
-            number,
-            consumer,
-            longest_gap: Cell::default(),
-        })
+        Ok(Self { plan, number, consumer })
     }
 
     fn work(self) -> Result<(), Trouble> {
         self.plan.heartbeat.worker_ready(true);
-        let worked = self.poll_until_stop().map_err(|trouble| match trouble {
-            // Paused for longer than a transaction may last: the broker ended it, and nobody else is to blame.
-            Trouble::Fenced(reason) if self.longest_gap.get() >= self.transaction_timeout() => Trouble::Rebuild(reason),
-            other => other,
-        });
+        let worked = self.poll_until_stop();
         self.plan.heartbeat.worker_ready(false);
         let closed = worked.and_then(|()| {
             info!(
@@ -181,10 +170,6 @@ impl<'p> Worker<'p> {
         }
     }
 
-    fn transaction_timeout(&self) -> Duration {
-        Duration::from_millis(self.plan.stream.transaction_timeout_ms)
-    }
-
     fn poll_until_stop(&self) -> Result<(), Trouble> {
         let mut last_poll = Instant::now();
         let mut last_look = Instant::now();
@@ -199,7 +184,6 @@ impl<'p> Worker<'p> {
             self.plan
                 .metrics
                 .observe("poll_gap_seconds", &[], last_poll.elapsed().as_secs_f64());
-            self.longest_gap.set(self.longest_gap.get().max(last_poll.elapsed()));
             last_poll = Instant::now();
             let mut engine = self.engine();
             if let Some(trouble) = engine.trouble.take() {
