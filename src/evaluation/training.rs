@@ -284,7 +284,7 @@ pub fn train(
     let out_of_fold = judge_out_of_fold(lexicon, &learned.by_others, &blank, &folds, &once, alert)?;
     Ok(Trained {
         learned: learned.counts.learned(lexicon),
-        wording_turns: learned.counts.wording.turns(),
+        wording_turns: learned.counts.wording.learned_from(),
         rows: learned.rows,
         alphas: (learned.need.alpha, learned.risk.alpha),
         log_losses: (learned.need.log_loss, learned.risk.log_loss),

@@ -307,7 +307,7 @@ impl WordingCounts {
     }
 
     /// Turns that it was learned from: of need, and others.
-    pub fn turns(&self) -> [u32; 2] {
+    pub fn learned_from(&self) -> [u32; 2] {
         self.learned_from
     }
 

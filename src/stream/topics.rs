@@ -73,12 +73,11 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub enum TopicsError {
     #[error(transparent)]
     Secret(#[from] super::settings::SecretError),
-    #[error("Kafka at {brokers} does not answer: {error}{reason}")]
+    #[error("Kafka at {brokers} does not answer: {said}")]
     Unreachable {
         brokers: String,
-        error: KafkaError,
-        /// What the client says of it: a refused password, a certificate that nobody trusts.
-        reason: String,
+        /// The error, and what the client says of it: a refused password, a certificate that nobody trusts.
+        said: String,
     },
     #[error("cannot create {topic}: {code}")]
     Create { topic: String, code: RDKafkaErrorCode },
@@ -215,8 +214,7 @@ fn count_partitions(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec
                     .fetch_metadata(Some(&topic.name), TIMEOUT)
                     .map_err(|error| TopicsError::Unreachable {
                         brokers: kafka.brokers.clone(),
-                        error,
-                        reason: consumer.context().told(&consumer),
+                        said: format!("{error}{}", consumer.context().told(&consumer)),
                     })?;
             let found = metadata
                 .topics()
@@ -233,8 +231,7 @@ fn count_partitions(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec
 fn unreachable(kafka: &KafkaSettings, error: KafkaError) -> TopicsError {
     TopicsError::Unreachable {
         brokers: kafka.brokers.clone(),
-        error,
-        reason: String::new(),
+        said: error.to_string(),
     }
 }
 
