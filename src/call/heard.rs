@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Loudest, grow};
-use crate::record::Timestamp;
+use crate::record::{Patient, Timestamp};
 use crate::signals::{
     CallerTurn, Combination, ConceptId, FactMention, Facts, Kind, Known as Condition, Lexicon, Mention, NearMiss,
-    Question, Reply, Status,
+    Present, Question, Reply, Status, is_set, set,
 };
 
 /// A finding or symptom that came up.
@@ -194,12 +194,13 @@ impl Heard {
         self.turns = self.turns.saturating_add(1);
         self.words += u32::from(turn.words);
         self.unknown_words += u32::from(turn.wording.unknown);
+        let facts = self.facts;
         if self.age.is_none() {
             self.set_age(lexicon, turn.age);
         }
         let asked = self.asked.take();
         let said = self.with_answer(turn, asked.as_ref());
-        self.attach(turn, &said, asked.as_ref());
+        let attached = self.attach(turn, &said, asked.as_ref());
         let mut changes = Vec::new();
         for mention in &said {
             if let Some(change) = self.mention(mention, moment) {
@@ -214,11 +215,31 @@ impl Heard {
                 self.quote(&mention.mention, text, moment, asked_before);
             }
         }
-        self.follow(lexicon, moment, &mut changes);
+        // What follows is made of what is known alone: where nothing is new, neither is that.
+        if !said.is_empty() || attached || self.facts != facts {
+            self.follow(lexicon, moment, &mut changes);
+        }
         let quotes = &self.quotes;
         let words = || shared(quotes, excerpt(text, turn.wording.loudest));
         if self.loudest.hear(turn.wording.value, moment, words) {
             self.last_new = Some((moment.seq, moment.at, self.turns));
+        }
+        changes
+    }
+
+    /// Takes in what the record of the patient says.
+    pub fn patient(&mut self, lexicon: &Lexicon, patient: &Patient, moment: Moment) -> Vec<Change> {
+        let facts = self.facts;
+        self.set_age(lexicon, patient.age);
+        if patient.contacts_72h.is_some_and(|contacts| contacts > 0)
+            && let Some(bit) = lexicon.fact("second_call")
+        {
+            self.facts |= 1 << bit;
+        }
+        let mut changes = Vec::new();
+        // A transfer leg may tell more about a patient who has already spoken.
+        if self.turns > 0 && self.facts != facts {
+            self.follow(lexicon, moment, &mut changes);
         }
         changes
     }
@@ -231,7 +252,7 @@ impl Heard {
         self.facts >> fact & 1 == 1
     }
 
-    pub fn set_age(&mut self, lexicon: &Lexicon, age: Option<u8>) {
+    fn set_age(&mut self, lexicon: &Lexicon, age: Option<u8>) {
         let Some(age) = age else { return };
         self.age = Some(age);
         let holds = [age >= 65, age >= 50, age < 5, age < 1];
@@ -325,8 +346,9 @@ impl Heard {
         said
     }
 
-    /// Facts go to the symptoms of their clause, else of the turn, else of the question, else of the topic.
-    fn attach(&mut self, turn: &CallerTurn, said: &[Said], asked: Option<&Asked>) {
+    /// Facts go to the symptoms of their clause, else of the turn, else of the question, else of the topic. Whether any
+    /// went to a symptom.
+    fn attach(&mut self, turn: &CallerTurn, said: &[Said], asked: Option<&Asked>) -> bool {
         let present = |s: &&Said| s.mention.status == Status::Present;
         let spoken: Vec<(ConceptId, u16)> = said
             .iter()
@@ -356,6 +378,7 @@ impl Heard {
                     .filter(|fact| fact.of != crate::signals::FactKind::Alarm),
             );
         }
+        let mut attached = false;
         for fact in facts {
             let denied = turn.reply == Reply::No && turn.words < 8 && !fact.of.of_symptom();
             if denied || (elsewhere && fact.of.of_symptom()) {
@@ -378,8 +401,10 @@ impl Heard {
             for concept in to {
                 // The mention itself comes after: a place is kept for it.
                 self.entry(concept).attributes |= 1 << fact.bit;
+                attached = true;
             }
         }
+        attached
     }
 
     /// The place of a concept, made where there was none.
@@ -450,33 +475,22 @@ impl Heard {
 
     /// Findings that follow from what is known by now, made anew.
     fn follow(&mut self, lexicon: &Lexicon, moment: Moment, changes: &mut Vec<Change>) {
-        EVIDENCE.with_borrow_mut(|table| {
-            table.clear();
-            table.resize(lexicon.concepts.len(), Row::default());
-            for known in &self.known {
-                table[known.concept.0 as usize] = Row {
-                    evidence: known.said,
-                    trusted: known.trust[0].of(known.said),
-                    attributes: known.attributes,
-                    chief: known.chief,
-                };
-            }
-            let mut follows: Vec<(ConceptId, [f32; 2])> = Vec::new();
-            let known = self.known.iter().filter(|known| known.said > 0.0);
-            for combination in lexicon.combinations_of(known.map(|known| known.concept)) {
+        let mut follows: Vec<(ConceptId, [f32; 2])> = Vec::new();
+        Table::with(&self.known, lexicon, |table| {
+            for combination in lexicon.combinations_of(&table.present, self.facts) {
                 let value = value_of(combination, table, self.facts);
                 if value[0] > 0.0 {
                     follows.push((combination.finding, value));
                 }
             }
-            // The best of each finding, in the order of the lexicon.
-            follows.sort_by(|a, b| a.0.cmp(&b.0).then(b.1[0].total_cmp(&a.1[0])));
-            follows.dedup_by(|next, best| {
-                best.1[1] = best.1[1].max(if next.0 == best.0 { next.1[1] } else { 0.0 });
-                next.0 == best.0
-            });
-            self.take_conclusions(&follows, moment, changes);
         });
+        // The best of each finding, in the order of the lexicon.
+        follows.sort_by(|a, b| a.0.cmp(&b.0).then(b.1[0].total_cmp(&a.1[0])));
+        follows.dedup_by(|next, best| {
+            best.1[1] = best.1[1].max(if next.0 == best.0 { next.1[1] } else { 0.0 });
+            next.0 == best.0
+        });
+        self.take_conclusions(&follows, moment, changes);
     }
 
     fn take_conclusions(&mut self, follows: &[(ConceptId, [f32; 2])], moment: Moment, changes: &mut Vec<Change>) {
@@ -553,21 +567,10 @@ impl Heard {
         if !own.is_empty() {
             return own;
         }
-        EVIDENCE.with_borrow_mut(|table| {
-            table.clear();
-            table.resize(lexicon.concepts.len(), Row::default());
-            for known in &self.known {
-                table[known.concept.0 as usize] = Row {
-                    evidence: known.said,
-                    trusted: known.trust[0].of(known.said),
-                    attributes: known.attributes,
-                    chief: known.chief,
-                };
-            }
+        Table::with(&self.known, lexicon, |table| {
             let best = lexicon
-                .combinations
+                .combinations_for(finding)
                 .iter()
-                .filter(|combination| combination.finding == finding)
                 .max_by(|a, b| value_of(a, table, self.facts)[0].total_cmp(&value_of(b, table, self.facts)[0]));
             let Some(best) = best else { return Vec::new() };
             let parts: Vec<ConceptId> = best
@@ -650,20 +653,56 @@ struct Row {
 }
 
 thread_local! {
-    /// Evidence by concept while conclusions are drawn; a buffer, so that a turn allocates nothing here.
+    /// Evidence by concept while conclusions are drawn; what another call left in it is not looked at.
     static EVIDENCE: RefCell<Vec<Row>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What is known, laid out by concept.
+struct Table<'t> {
+    present: Present,
+    rows: &'t [Row],
+}
+
+impl Table<'_> {
+    fn with<T>(known: &[Known], lexicon: &Lexicon, read: impl FnOnce(&Table<'_>) -> T) -> T {
+        EVIDENCE.with_borrow_mut(|rows| {
+            rows.resize(lexicon.concepts.len().max(rows.len()), Row::default());
+            let mut present = Present::default();
+            for known in known.iter().filter(|known| known.said > 0.0) {
+                set(&mut present, known.concept);
+                rows[usize::from(known.concept.0)] = Row {
+                    evidence: known.said,
+                    trusted: known.trust[0].of(known.said),
+                    attributes: known.attributes,
+                    chief: known.chief,
+                };
+            }
+            read(&Table { present, rows })
+        })
+    }
+
+    fn of(&self, concept: ConceptId) -> Row {
+        if is_set(&self.present, concept) {
+            self.rows[usize::from(concept.0)]
+        } else {
+            Row::default()
+        }
+    }
+}
+
 /// Evidence of what follows, and what is left of it where each wording counts by its record.
-fn value_of(combination: &Combination, table: &[Row], facts: Facts) -> [f32; 2] {
+fn value_of(combination: &Combination, table: &Table<'_>, facts: Facts) -> [f32; 2] {
+    if combination.facts & !facts != 0 {
+        return [0.0; 2];
+    }
     let value = |condition: &Condition| -> [f32; 2] {
         match *condition {
             Condition::Present(concept) => {
-                let row = table[concept.0 as usize];
+                let row = table.of(concept);
                 [row.evidence, row.trusted]
             }
             Condition::With(concept, bit) => {
-                let row = table[concept.0 as usize];
+                let row = table.of(concept);
                 if row.attributes >> bit & 1 == 1 {
                     [row.evidence, row.trusted]
                 } else if row.chief && facts >> bit & 1 == 1 {

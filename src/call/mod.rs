@@ -257,7 +257,7 @@ impl Call {
             typed: self.context.typed(),
         };
         match &event.body {
-            Body::Started(started) => self.start(reader, started, event.at),
+            Body::Started(started) => applied.changes = self.start(reader, started, moment),
             Body::Utterance(said) => self.utterance(reader, said, moment, bounds, applied),
             Body::Answer(answer) => {
                 applied.voice = Voice::Caller;
@@ -289,17 +289,13 @@ impl Call {
         self.lay_over(reader);
     }
 
-    fn start(&mut self, reader: &Reader, started: &Started, at: Timestamp) {
-        self.context.started_at.get_or_insert(at);
+    fn start(&mut self, reader: &Reader, started: &Started, moment: Moment) -> Vec<Change> {
+        self.context.started_at.get_or_insert(moment.at);
         self.context.started = started.clone();
-        if let Some(patient) = &started.patient {
-            self.settled.0.set_age(reader.lexicon(), patient.age);
-            if patient.contacts_72h.is_some_and(|contacts| contacts > 0)
-                && let Some(bit) = reader.lexicon().fact("second_call")
-            {
-                self.settled.0.facts |= 1 << bit;
-            }
-        }
+        let patient = started.patient.as_ref();
+        patient.map_or_else(Vec::new, |patient| {
+            self.settled.0.patient(reader.lexicon(), patient, moment)
+        })
     }
 
     fn utterance(&mut self, reader: &Reader, said: &Utterance, moment: Moment, bounds: &Bounds, applied: &mut Applied) {

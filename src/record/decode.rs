@@ -224,8 +224,8 @@ const MAX_DEPTH: usize = 64;
 
 fn too_deep(text: &str) -> bool {
     // Few events hold so many brackets at all: only those are looked at closely.
-    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
-    brackets > MAX_DEPTH && depth(text) > MAX_DEPTH
+    let brackets = memchr::memchr2_iter(b'[', b'{', text.as_bytes()).take(MAX_DEPTH + 1);
+    brackets.count() > MAX_DEPTH && depth(text) > MAX_DEPTH
 }
 
 fn not_an_object(error: &serde_json::Error) -> Reject {
@@ -434,7 +434,10 @@ impl Door<'_> {
 
     /// What people said, cut at the limit; true where something was cut.
     fn words(&mut self, text: &str) -> (Box<str>, bool) {
-        match text.char_indices().nth(self.limits.max_text_chars) {
+        let most = self.limits.max_text_chars;
+        // Of no more bytes than characters are allowed nothing can be cut.
+        let end = (text.len() > most).then(|| text.char_indices().nth(most)).flatten();
+        match end {
             Some((end, _)) => {
                 self.slips.push(Slip::TextCut);
                 (text[..end].into(), true)

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::automaton::{Audience, Automaton, Builder, Reach};
 use super::pattern::{Atoms, PatternError};
-use super::triage::{MOST_CONCEPTS, Rule, Triage};
+use super::triage::{MOST_CONCEPTS, Present, Rule, Triage, ids_of, is_set};
 
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -303,6 +303,9 @@ impl Known {
 #[derive(Clone, Debug)]
 pub struct Combination {
     pub finding: ConceptId,
+    /// Facts of the patient or the call that must all hold, those that must stand at a finding among them.
+    pub facts: Facts,
+    /// Findings and symptoms that must all be present.
     pub all: Vec<Known>,
     pub any: Vec<Known>,
     pub none: Vec<Known>,
@@ -322,8 +325,9 @@ pub struct Lexicon {
     /// Names of the groups of findings, in the order of their files.
     pub groups: Vec<String>,
     pub combinations: Vec<Combination>,
-    /// Combinations that need a concept, by that concept; each stands once. Last those that need facts alone.
-    combinations_of: Vec<Vec<u32>>,
+    /// Combinations that need a concept, by that concept; each stands once, where the fewest others stand. Last those
+    /// that need facts alone.
+    candidates: Vec<Vec<Candidate>>,
     /// Triage rules, and those that judge a concept.
     pub triage: Vec<Rule>,
     triage_of: Vec<Vec<u16>>,
@@ -353,7 +357,7 @@ impl Lexicon {
                 .map(|g| g.group.clone())
                 .collect(),
             combinations: Vec::new(),
-            combinations_of: Vec::new(),
+            candidates: Vec::new(),
             triage: Vec::new(),
             triage_of: Vec::new(),
             facts: BTreeMap::new(),
@@ -427,12 +431,7 @@ impl Lexicon {
                 }
             }
         }
-        lexicon.combinations_of = vec![Vec::new(); lexicon.concepts.len() + 1];
-        for (place, combination) in (0..).zip(&lexicon.combinations) {
-            let needs = combination.all.iter().find_map(Known::concept);
-            let of = needs.map_or(lexicon.concepts.len(), |concept| usize::from(concept.0));
-            lexicon.combinations_of[of].push(place);
-        }
+        lexicon.candidates = candidates(&lexicon.combinations, lexicon.concepts.len());
         lexicon.add_triage(source)?;
         lexicon.automaton = builder.build();
         Ok(lexicon)
@@ -483,13 +482,21 @@ impl Lexicon {
         places.iter().map(|place| (*place, &self.triage[usize::from(*place)]))
     }
 
-    /// Those combinations that can hold where only these concepts have evidence.
-    pub fn combinations_of(&self, concepts: impl Iterator<Item = ConceptId>) -> impl Iterator<Item = &Combination> {
-        concepts
+    /// Those combinations that may hold where no other concepts have evidence and no other facts hold.
+    pub fn combinations_of(&self, present: &Present, facts: Facts) -> impl Iterator<Item = &Combination> {
+        ids_of(present)
             .map(|concept| usize::from(concept.0))
             .chain([self.concepts.len()])
-            .flat_map(|of| &self.combinations_of[of])
-            .map(|place| &self.combinations[*place as usize])
+            .flat_map(|of| &self.candidates[of])
+            .filter(move |may| may.facts & !facts == 0 && may.beside.is_none_or(|beside| is_set(present, beside)))
+            .map(|may| &self.combinations[may.place as usize])
+    }
+
+    /// The combinations from which this finding follows.
+    pub fn combinations_for(&self, finding: ConceptId) -> &[Combination] {
+        let from = self.combinations.partition_point(|of| of.finding < finding);
+        let to = self.combinations.partition_point(|of| of.finding <= finding);
+        &self.combinations[from..to]
     }
 
     pub fn find(&self, id: &str) -> Option<ConceptId> {
@@ -625,14 +632,52 @@ impl Lexicon {
             }
         };
         let each = |names: &[String]| names.iter().map(known).collect::<Result<Vec<_>, _>>();
+        let mut all = each(&when.all)?;
+        let mut facts = 0;
+        // A fact that stands at a finding holds for the call as well.
+        all.retain(|known| {
+            if let Known::Fact(bit) | Known::With(_, bit) = known {
+                facts |= 1 << bit;
+            }
+            known.concept().is_some()
+        });
         Ok(Combination {
             finding: self.by_id[&entry.id],
-            all: each(&when.all)?,
+            facts,
+            all,
             any: each(&when.any)?,
             none: each(&when.none)?,
             strength: when.strength.clamp(0.0, 1.0),
         })
     }
+}
+
+/// A combination at first sight: what dismisses most of them.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    facts: Facts,
+    /// Another concept that it needs.
+    beside: Option<ConceptId>,
+    place: u32,
+}
+
+fn candidates(combinations: &[Combination], concepts: usize) -> Vec<Vec<Candidate>> {
+    let needs = |of: &Combination| of.all.iter().filter_map(Known::concept).collect::<Vec<_>>();
+    let mut named = vec![0u32; concepts];
+    for concept in combinations.iter().flat_map(needs) {
+        named[usize::from(concept.0)] += 1;
+    }
+    let mut candidates = vec![Vec::new(); concepts + 1];
+    for (place, combination) in (0..).zip(combinations) {
+        let needs = needs(combination);
+        let rarest = needs.iter().min_by_key(|concept| named[usize::from(concept.0)]);
+        candidates[rarest.map_or(concepts, |concept| usize::from(concept.0))].push(Candidate {
+            facts: combination.facts,
+            beside: needs.iter().find(|concept| Some(*concept) != rarest).copied(),
+            place,
+        });
+    }
+    candidates
 }
 
 /// FNV-1a.

@@ -27,7 +27,7 @@ pub use lexicon::{
 };
 pub use normalize::{Tokens, normalize};
 pub use reliability::{Reliability, ReliabilityCounts};
-pub use triage::{Present, Rule, Triage, set};
+pub use triage::{Present, Rule, Triage, is_set, set};
 pub use wording::{Evidence, REAL, WRITTEN, Wording, WordingCounts};
 
 use assertion::{Cues, Scope};

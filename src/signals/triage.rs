@@ -47,6 +47,8 @@ pub struct Rule {
     /// In the order of their bits.
     fact_weights: Vec<f32>,
     concepts: Present,
+    /// How many concepts stand in the words before each.
+    before: [u16; PRESENT_WORDS],
     concept_weights: Vec<f32>,
 }
 
@@ -54,6 +56,10 @@ impl Rule {
     pub fn new(written: &Triage, facts: &BTreeMap<u8, f32>, concepts: &BTreeMap<ConceptId, f32>) -> Self {
         let mut bits = Present::default();
         concepts.keys().for_each(|concept| set(&mut bits, *concept));
+        let mut before = [0; PRESENT_WORDS];
+        for word in 1..PRESENT_WORDS {
+            before[word] = before[word - 1] + bits[word - 1].count_ones() as u16;
+        }
         Self {
             id: written.id.clone(),
             reason: written.reason.clone(),
@@ -61,6 +67,7 @@ impl Rule {
             facts: facts.keys().fold(0, |all, bit| all | 1 << bit),
             fact_weights: facts.values().copied().collect(),
             concepts: bits,
+            before,
             concept_weights: concepts.values().copied().collect(),
         }
     }
@@ -83,17 +90,15 @@ impl Rule {
             sum += weight * of_fact(bit as u8, weight);
             both &= both - 1;
         }
-        let mut before = 0;
         for (word, (own, present)) in self.concepts.iter().zip(present).enumerate() {
             let mut both = own & present;
             while both != 0 {
                 let bit = both.trailing_zeros();
-                let rank = before + (own & ((1 << bit) - 1)).count_ones();
+                let rank = u32::from(self.before[word]) + (own & ((1 << bit) - 1)).count_ones();
                 let concept = ConceptId((word * 64) as u16 + bit as u16);
                 sum += self.concept_weights[rank as usize] * of_concept(concept);
                 both &= both - 1;
             }
-            before += own.count_ones();
         }
         sum.clamp(0.0, 1.0)
     }
@@ -101,6 +106,22 @@ impl Rule {
 
 pub fn set(present: &mut Present, concept: ConceptId) {
     present[usize::from(concept.0) / 64] |= 1 << (concept.0 % 64);
+}
+
+/// The concepts of a set, ascending.
+pub fn ids_of(present: &Present) -> impl Iterator<Item = ConceptId> {
+    (0..).zip(present).flat_map(|(word, bits)| {
+        let mut left = *bits;
+        std::iter::from_fn(move || {
+            let bit = (left != 0).then(|| left.trailing_zeros() as u16)?;
+            left &= left - 1;
+            Some(ConceptId(word * 64 + bit))
+        })
+    })
+}
+
+pub fn is_set(present: &Present, concept: ConceptId) -> bool {
+    present[usize::from(concept.0) / 64] >> (concept.0 % 64) & 1 == 1
 }
 
 #[cfg(test)]
