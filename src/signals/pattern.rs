@@ -53,6 +53,15 @@ pub enum PatternError {
     ManyAnds { pattern: String },
     #[error("pattern {pattern:?}: comes down to more than {MAX_SEQUENCES} sequences, write it as several")]
     TooMany { pattern: String },
+    #[error("pattern {pattern:?}: more than 255 steps, write it as several")]
+    TooLong { pattern: String },
+}
+
+/// More steps than a sequence may have.
+pub fn too_long(pattern: &str) -> PatternError {
+    PatternError::TooLong {
+        pattern: pattern.to_owned(),
+    }
 }
 
 const MAX_SEQUENCES: usize = 512;

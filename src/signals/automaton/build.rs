@@ -74,12 +74,14 @@ impl Builder {
                     });
                     let steps: Vec<Step> = steps.collect();
                     self.rules.push(Rule {
+                        steps: self.steps.len() as u32,
+                        written: place,
                         concept,
                         force,
+                        count: u8::try_from(steps.len()).map_err(|_| pattern::too_long(written))?,
                         anchor: 0,
-                        steps: Part::added(&mut self.steps, steps),
-                        written: place,
                     });
+                    self.steps.extend(steps);
                 }
             }
         }
@@ -138,7 +140,7 @@ impl Builder {
                 next += 1;
             }
             // Each role has words of its own in a set of classes.
-            next = next.next_multiple_of(64);
+            next = next.next_multiple_of(u32::BITS);
             if let Some(end) = new.ends.get_mut(role as usize) {
                 *end = next;
             }
@@ -155,10 +157,10 @@ impl Builder {
         let mut roles = vec![Role::AnchorOnly; commonness.len()];
         let mut anchors_of = Vec::with_capacity(self.rules.len());
         for rule in &mut self.rules {
-            let steps = rule.steps.of(&self.steps);
+            let steps = rule.steps(&self.steps);
             let mut rarest_first: Vec<usize> = (0..steps.len()).collect();
             rarest_first.sort_by_key(|step| commonness[steps[*step].class as usize]);
-            rule.anchor = rarest_first[0] as u16;
+            rule.anchor = rarest_first[0] as u8;
             let class = |place: usize| rarest_first.get(place).map(|step| steps[*step].class);
             let wants = [1, 2].map(|place| class(place).filter(|class| commonness[*class as usize] < TOO_COMMON));
             for step in &rarest_first[1..] {
@@ -183,7 +185,7 @@ impl Builder {
         let [wanted, beside] = renumbered.ends;
         let mut automaton = Automaton {
             phrases,
-            wanted_words: wanted as usize / 64,
+            wanted_words: (wanted / u32::BITS) as usize,
             ..Automaton::default()
         };
         let mut sieves = vec![0u64; classes];
@@ -192,7 +194,7 @@ impl Builder {
                 .iter()
                 .for_each(|class| sieves[*class as usize] |= 1 << (row % 64));
             let bits = bits_of(classes.range(..beside).copied());
-            let signs = bits.partition_point(|(word, _)| *word < wanted / 64) as u32;
+            let signs = bits.partition_point(|(word, _)| *word < wanted / u32::BITS) as u32;
             let classes_of_row = Part::added(&mut automaton.bits, bits);
             let wanted = anchored.each_ref().map(|anchored| {
                 let here = classes.iter().flat_map(|class| &anchored[*class as usize]);
@@ -204,6 +206,10 @@ impl Builder {
                 wanted,
             });
         }
+        automaton.wanted.push(Wanted {
+            class: ALWAYS,
+            anchors: automaton.anchors.len() as u32,
+        });
         self.steps
             .iter_mut()
             .for_each(|step| step.sieve = sieves[step.class as usize]);
@@ -246,12 +252,11 @@ impl Automaton {
         for Anchored { rule, wants } in anchored {
             by_class.entry(wants[0]).or_default().insert(rule, wants[1]);
         }
-        let wanted = by_class.into_iter().map(|(class, anchors)| Wanted {
-            class,
-            anchors: Part::added(
-                &mut self.anchors,
-                anchors.into_iter().map(|(rule, wants)| Anchor { rule, wants }),
-            ),
+        let wanted = by_class.into_iter().map(|(class, anchors)| {
+            let begin = self.anchors.len() as u32;
+            self.anchors
+                .extend(anchors.into_iter().map(|(rule, wants)| Anchor { rule, wants }));
+            Wanted { class, anchors: begin }
         });
         Part::added(&mut self.wanted, wanted)
     }
@@ -261,10 +266,10 @@ impl Automaton {
 fn bits_of(classes: impl Iterator<Item = u32>) -> Vec<Bits> {
     let mut words: Vec<Bits> = Vec::new();
     for class in classes {
-        let bit = 1 << (class % 64);
+        let bit = 1 << (class % u32::BITS);
         match words.last_mut() {
-            Some((word, bits)) if *word == class / 64 => *bits |= bit,
-            _ => words.push((class / 64, bit)),
+            Some((word, bits)) if *word == class / u32::BITS => *bits |= bit,
+            _ => words.push((class / u32::BITS, bit)),
         }
     }
     words

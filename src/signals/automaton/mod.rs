@@ -91,24 +91,31 @@ struct Step {
     sieve: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Rule {
-    concept: ConceptId,
-    force: Force,
-    /// The step at which the rule is looked for.
-    anchor: u16,
-    /// In [`Automaton::steps`].
-    steps: Part,
+    /// Where its steps begin in [`Automaton::steps`].
+    steps: u32,
     /// Index of the pattern as written.
     written: u32,
+    concept: ConceptId,
+    force: Force,
+    count: u8,
+    /// The step at which the rule is looked for.
+    anchor: u8,
+}
+
+impl Rule {
+    fn steps(self, all: &[Step]) -> &[Step] {
+        &all[self.steps as usize..][..usize::from(self.count)]
+    }
 }
 
 /// Rules to look at that want the same class beside their anchor.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     class: u32,
-    /// In [`Automaton::anchors`].
-    anchors: Part,
+    /// Where they begin in [`Automaton::anchors`]; they end where those of the next begin.
+    anchors: u32,
 }
 
 /// A rule to look at, and the rarest class that it wants besides: most are dismissed by these alone, without a look at
@@ -153,9 +160,9 @@ struct Row {
     wanted: [Part; 2],
 }
 
-/// A 64-bit word of a set of classes, and its place. Classes that share their commonest phrase have neighbouring
-/// numbers, so the hundreds that hold "my" fill a few words.
-type Bits = (u32, u64);
+/// A word of a set of classes, and its place. Classes that share their commonest phrase have neighbouring numbers, so
+/// the hundreds that hold "my" fill a few words.
+type Bits = (u32, u32);
 
 #[derive(Default)]
 pub struct Automaton {
@@ -164,6 +171,7 @@ pub struct Automaton {
     wanted_words: usize,
     rows: Vec<Row>,
     bits: Vec<Bits>,
+    /// One more than there are, for the end of the last.
     wanted: Vec<Wanted>,
     anchors: Vec<Anchor>,
     rules: Vec<Rule>,
@@ -187,7 +195,7 @@ struct Hits {
     by_first: Placed,
     by_last: Placed,
     /// Classes that were hit in the part being read, as bits.
-    present: Vec<u64>,
+    present: Vec<u32>,
 }
 
 /// Hits in the order of a token of theirs, with the place where each token's begin.
@@ -235,7 +243,7 @@ impl Placed {
 
 impl Hits {
     fn has(&self, class: u32) -> bool {
-        self.present[class as usize / 64] >> (class % 64) & 1 == 1
+        self.present[class as usize / 32] >> (class % 32) & 1 == 1
     }
 
     fn place(&mut self, tokens: usize) {
@@ -315,9 +323,14 @@ impl Automaton {
         }
         let hits = &*hits;
         for hit in hits.by_last.hits[inside].iter().filter(within) {
-            let wanted = self.row(hit.row).wanted[audience as usize].of(&self.wanted);
-            for anchors in wanted.iter().filter(|wanted| hits.has(wanted.class)) {
-                for anchor in anchors.anchors.of(&self.anchors).iter().filter(|anchor| hits.has(anchor.wants)) {
+            let wanted = self.row(hit.row).wanted[audience as usize];
+            for at in wanted.from as usize..wanted.to as usize {
+                let [one, next] = [self.wanted[at], self.wanted[at + 1]];
+                if !hits.has(one.class) {
+                    continue;
+                }
+                let anchors = &self.anchors[one.anchors as usize..next.anchors as usize];
+                for anchor in anchors.iter().filter(|anchor| hits.has(anchor.wants)) {
                     self.complete(anchor.rule, *hit, tokens, hits, found, cancelled);
                 }
             }
@@ -360,8 +373,8 @@ impl Automaton {
         found: &mut Vec<Match>,
         cancelled: &mut Vec<Match>,
     ) {
-        let rule = &self.rules[at as usize];
-        let steps = rule.steps.of(&self.steps);
+        let rule = self.rules[at as usize];
+        let steps = rule.steps(&self.steps);
         let base = anchor.first.saturating_sub(BEFORE_ANCHOR);
         let from = Reached {
             first: anchor.first,
@@ -457,8 +470,8 @@ impl Automaton {
             return false;
         }
         let bits = self.row(hit.row).classes.of(&self.bits);
-        let word = bits.binary_search_by_key(&(step.class / 64), |(word, _)| *word);
-        word.is_ok_and(|at| bits[at].1 >> (step.class % 64) & 1 == 1)
+        let word = bits.binary_search_by_key(&(step.class / 32), |(word, _)| *word);
+        word.is_ok_and(|at| bits[at].1 >> (step.class % 32) & 1 == 1)
     }
 }
 
@@ -486,8 +499,10 @@ const BEFORE_ANCHOR: u16 = 32;
 
 /// Tokens as bits, counted from `base`.
 fn span(base: u16, from: u16, to: u16) -> u64 {
-    (from..=to)
-        .filter_map(|token| token.checked_sub(base))
-        .filter(|bit| *bit < 64)
-        .fold(0, |bits, bit| bits | 1 << bit)
+    let Some(last) = to.checked_sub(base) else { return 0 };
+    let first = from.saturating_sub(base);
+    if first >= 64 {
+        return 0;
+    }
+    (u64::MAX << first) & (u64::MAX >> (63 - last.min(63)))
 }
