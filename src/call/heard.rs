@@ -1,16 +1,16 @@
 //! What the caller has said so far: running evidence of findings and symptoms with the facts that belong to them.
 
-use std::cell::RefCell;
 use std::num::NonZero;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::follows::{Table, value_of};
 use super::{Loudest, grow};
 use crate::record::{Patient, Timestamp};
 use crate::signals::{
-    CallerTurn, Combination, ConceptId, FactMention, Facts, Kind, Known as Condition, Lexicon, Mention, NearMiss,
-    Present, Question, Reply, Status, is_set, set,
+    CallerTurn, ConceptId, FactMention, Facts, Kind, Known as Condition, Lexicon, Mention, NearMiss, Question, Reply,
+    Status,
 };
 
 /// A finding or symptom that came up.
@@ -62,7 +62,7 @@ impl Trust {
         Self((part / whole * 250.0).round().clamp(0.0, 250.0) as u8)
     }
 
-    fn of(self, whole: f32) -> f32 {
+    pub(super) fn of(self, whole: f32) -> f32 {
         whole * f32::from(self.0) / 250.0
     }
 }
@@ -98,8 +98,6 @@ const PRESUPPOSED_IN_LIST: f32 = 0.4;
 /// What a denial leaves of earlier evidence.
 const DENIAL_KEEPS: f32 = 0.75;
 const CHIEF_TURNS: u16 = 3;
-/// A fact of the call that was not said of this very symptom counts for the chief complaint by this much.
-const UNATTACHED: f32 = 0.6;
 /// Kept words, at most.
 const MAX_QUOTES: usize = 8;
 const MAX_QUOTE_CHARS: usize = 200;
@@ -642,99 +640,6 @@ fn excerpt(text: &str, (from, to): (u32, u32)) -> &str {
         None => window.len(),
     };
     &window[begin..end.max(begin)]
-}
-
-#[derive(Clone, Copy, Default)]
-struct Row {
-    evidence: f32,
-    trusted: f32,
-    attributes: u32,
-    chief: bool,
-}
-
-thread_local! {
-    /// Evidence by concept while conclusions are drawn; what another call left in it is not looked at.
-    static EVIDENCE: RefCell<Vec<Row>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What is known, laid out by concept.
-struct Table<'t> {
-    present: Present,
-    rows: &'t [Row],
-}
-
-impl Table<'_> {
-    fn with<T>(known: &[Known], lexicon: &Lexicon, read: impl FnOnce(&Table<'_>) -> T) -> T {
-        EVIDENCE.with_borrow_mut(|rows| {
-            rows.resize(lexicon.concepts.len().max(rows.len()), Row::default());
-            let mut present = Present::default();
-            for known in known.iter().filter(|known| known.said > 0.0) {
-                set(&mut present, known.concept);
-                rows[usize::from(known.concept.0)] = Row {
-                    evidence: known.said,
-                    trusted: known.trust[0].of(known.said),
-                    attributes: known.attributes,
-                    chief: known.chief,
-                };
-            }
-            read(&Table { present, rows })
-        })
-    }
-
-    fn of(&self, concept: ConceptId) -> Row {
-        if is_set(&self.present, concept) {
-            self.rows[usize::from(concept.0)]
-        } else {
-            Row::default()
-        }
-    }
-}
-
-/// Evidence of what follows, and what is left of it where each wording counts by its record.
-fn value_of(combination: &Combination, table: &Table<'_>, facts: Facts) -> [f32; 2] {
-    if combination.facts & !facts != 0 {
-        return [0.0; 2];
-    }
-    let value = |condition: &Condition| -> [f32; 2] {
-        match *condition {
-            Condition::Present(concept) => {
-                let row = table.of(concept);
-                [row.evidence, row.trusted]
-            }
-            Condition::With(concept, bit) => {
-                let row = table.of(concept);
-                if row.attributes >> bit & 1 == 1 {
-                    [row.evidence, row.trusted]
-                } else if row.chief && facts >> bit & 1 == 1 {
-                    [row.evidence * UNATTACHED, row.trusted * UNATTACHED]
-                } else {
-                    [0.0; 2]
-                }
-            }
-            Condition::Fact(bit) => [(facts >> bit & 1) as f32; 2],
-        }
-    };
-    let mut least = [1.0f32; 2];
-    let mut with = |[evidence, trusted]: [f32; 2]| {
-        least = [least[0].min(evidence), least[1].min(trusted)];
-        least[0] > 0.1
-    };
-    for condition in &combination.all {
-        if !with(value(condition)) {
-            return [0.0; 2];
-        }
-    }
-    if !combination.any.is_empty() {
-        let most = |a: [f32; 2], b: [f32; 2]| [a[0].max(b[0]), a[1].max(b[1])];
-        if !with(combination.any.iter().map(value).fold([0.0; 2], most)) {
-            return [0.0; 2];
-        }
-    }
-    if combination.none.iter().any(|condition| value(condition)[0] >= PRESENT) {
-        return [0.0; 2];
-    }
-    // Two middling halves make a middling whole.
-    least.map(|least| combination.strength * least.min(1.0))
 }
 
 /// Repetition adds a little, never up to certainty.

@@ -6,6 +6,7 @@
 //! Time is the event's own. Memory is bounded: every list here has a limit.
 
 mod care;
+mod follows;
 mod heard;
 mod loudest;
 mod sequence;

@@ -95,8 +95,8 @@ pub struct Mention {
     pub kind: Option<NearMiss>,
     /// 0 to 1, softened by what surrounds it.
     pub strength: f32,
-    /// 0 to 1: how far the wording is to be trusted by its record. Need is learned from what is trusted; whether a finding
-    /// is there, and the policy's safety floor, know nothing of it.
+    /// 0 to 1: how far the wording is to be trusted by its record and by the turn in which it stands. Need is learned from
+    /// what is trusted; whether a finding is there, and the policy's safety floor, know nothing of it.
     pub trust: f32,
     pub clause: u16,
     /// Bytes of the turn's text from which it was read.
@@ -224,13 +224,19 @@ impl Reader {
                 Kind::Act | Kind::Cue => {}
             }
         }
+        let wording = self.learned.wording.evidence(&tokens);
+        for mention in &mut mentions {
+            let symptom = matches!(self.lexicon.concept(mention.concept).kind, Kind::Symptom);
+            let least = if symptom { LEAST_OF_SYMPTOM } else { LEAST_OF_FINDING };
+            mention.trust *= borne_out(&wording, tokens.tokens.len(), least);
+        }
         CallerTurn {
             mentions,
             facts,
             reply: reply(&tokens),
             words: tokens.tokens.len() as u16,
             age: age(&tokens),
-            wording: self.learned.wording.evidence(&tokens),
+            wording,
         }
     }
 
@@ -347,6 +353,22 @@ impl CallerTurn {
         usize::from(self.words) <= SHORT_ANSWER_WORDS
     }
 }
+
+/// How far the wording of the whole turn bears out what a pattern finds in it. A pattern that speaks up in a turn that
+/// sounds like small talk is more often wrong: of findings read in long interviews of writers who taught neither, 4 in
+/// 100 were the labelled ones where the wording spoke against need, 17 in 100 where it spoke loudly for it. A symptom is
+/// said in plain words and needs less of this. Words that were never met bear out nothing and speak against nothing.
+fn borne_out(wording: &Evidence, words: usize, least: f32) -> f32 {
+    let share = ((wording.value - NOT_AT_ALL) / (IN_FULL - NOT_AT_ALL)).clamp(0.0, 1.0);
+    let met = 1.0 - f32::from(wording.unknown) / words.max(1) as f32;
+    1.0 - (1.0 - least) * (1.0 - share) * met
+}
+
+/// Evidence of a turn's wording at which it bears out nothing, and at which it bears out all.
+const NOT_AT_ALL: f32 = -1.0;
+const IN_FULL: f32 = 3.0;
+const LEAST_OF_FINDING: f32 = 0.15;
+const LEAST_OF_SYMPTOM: f32 = 0.5;
 
 /// One mention a concept: that of the weightier status, then the stronger.
 fn take(mentions: &mut Vec<Mention>, new: Mention) {

@@ -165,7 +165,11 @@ impl Builder {
             let wants = [1, 2].map(|place| class(place).filter(|class| commonness[*class as usize] < TOO_COMMON));
             for step in &rarest_first[1..] {
                 let class = steps[*step].class;
-                let role = if wants.contains(&Some(class)) { Role::Wanted } else { Role::Beside };
+                let role = if wants.contains(&Some(class)) {
+                    Role::Wanted
+                } else {
+                    Role::Beside
+                };
                 roles[class as usize] = roles[class as usize].min(role);
             }
             anchors_of.push((class(0), wants));

@@ -316,7 +316,10 @@ impl Automaton {
         let within = |hit: &&Hit| hit.first >= part.start;
         for hit in hits.by_last.hits[inside.clone()].iter().filter(within) {
             let row = self.row(hit.row);
-            let signs = Part { to: row.signs, ..row.classes };
+            let signs = Part {
+                to: row.signs,
+                ..row.classes
+            };
             for (word, bits) in signs.of(&self.bits) {
                 hits.present[*word as usize] |= bits;
             }
@@ -432,7 +435,9 @@ impl Automaton {
                 ..from
             };
             let way = self.backwards(rest, next, base, hits);
-            best = way.filter(|way| best.is_none_or(|best| way.first > best.first)).or(best);
+            best = way
+                .filter(|way| best.is_none_or(|best| way.first > best.first))
+                .or(best);
         }
         best
     }

@@ -261,13 +261,12 @@ fn beginnings<'w>(word: &'w str, lengths: &[usize]) -> impl Iterator<Item = &'w 
 }
 
 /// Cuts the line of numbers where a range begins or ends; `row` is asked for the ranges that hold each piece.
-fn intervals(
-    ranges: &[(i64, i64)],
-    mut row: impl FnMut(&mut dyn Iterator<Item = u32>) -> RowId,
-) -> Vec<(i64, RowId)> {
+fn intervals(ranges: &[(i64, i64)], mut row: impl FnMut(&mut dyn Iterator<Item = u32>) -> RowId) -> Vec<(i64, RowId)> {
     let cuts: BTreeSet<i64> = ranges.iter().flat_map(|(low, high)| [*low, high + 1]).collect();
     let piece = |from: i64| {
-        let holding = (0..).zip(ranges).filter(|(_, (low, high))| (*low..=*high).contains(&from));
+        let holding = (0..)
+            .zip(ranges)
+            .filter(|(_, (low, high))| (*low..=*high).contains(&from));
         (from, row(&mut holding.map(|(range, _)| range)))
     };
     cuts.into_iter().map(piece).collect()
@@ -299,7 +298,10 @@ mod tests {
         assert_eq!(of("bleeds"), [(0, 0, 1), (0, 0, 2)]);
         assert_eq!(of("bleeding bleep"), [(0, 0, 1), (0, 0, 2), (1, 1, 2)]);
         assert_eq!(of("can't breathe"), [(0, 1, 3), (0, 2, 4), (1, 1, 5)]);
-        assert_eq!(of("can can not breathe pain"), [(1, 2, 3), (1, 3, 4), (2, 2, 5), (4, 4, 0)]);
+        assert_eq!(
+            of("can can not breathe pain"),
+            [(1, 2, 3), (1, 3, 4), (2, 2, 5), (4, 4, 0)]
+        );
         assert_eq!(of("two"), [(0, 0, 6), (0, 0, 7), (0, 0, 8)]);
         assert_eq!(of("9 10"), [(0, 0, 8)]);
         assert_eq!(of("0.5"), []);
