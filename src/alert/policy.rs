@@ -127,6 +127,8 @@ pub struct Decision {
 pub struct Assessment {
     /// Something was heard that could matter.
     pub heard: bool,
+    /// Words of the caller.
+    pub words: u32,
     pub need: f64,
     /// The model's, before anything was settled.
     pub risk: f64,
@@ -166,6 +168,7 @@ impl Policy {
     pub fn new(settings: Settings, thresholds: Thresholds) -> Result<Self, PolicyError> {
         let share = [
             ("last_chance_share", settings.last_chance_share),
+            ("last_chance_share_brief", settings.last_chance_share_brief),
             ("clear_share", settings.clear_share),
             ("floor_evidence", f64::from(settings.floor_evidence)),
             ("floor_need", settings.floor_need),
@@ -272,12 +275,9 @@ impl Policy {
         }
         if closing && watch.handover.is_none() {
             let floor = self.floor(watch, assessment);
-            if risk >= self.thresholds.alert * self.settings.last_chance_share || floor {
-                let why = if risk >= self.thresholds.alert * self.settings.last_chance_share {
-                    Why::LastChance
-                } else {
-                    Why::SafetyFloor
-                };
+            let last = risk >= self.last_chance(assessment);
+            if last || floor {
+                let why = if last { Why::LastChance } else { Why::SafetyFloor };
                 return self.raise(watch, assessment, risk, turn.seq, at, why);
             }
         }
@@ -637,7 +637,7 @@ impl Policy {
         if end.to_clinicians {
             return self.settled(watch, assessment, seq, at, Why::HandedOver);
         }
-        let last = risk >= self.thresholds.alert * self.settings.last_chance_share;
+        let last = risk >= self.last_chance(assessment);
         if !(self.need_is_open(watch, assessment, risk) || (last && assessment.heard)) {
             if let Some(raised) = watch.raised.take() {
                 watch.revision += 1;
@@ -653,6 +653,16 @@ impl Policy {
             None => (State::EndedUnescalated, Why::Ended),
         };
         self.tell(watch, state, self.level(assessment), risk, seq, at, why)
+    }
+
+    /// The risk that suffices when the matter is about to close: less where the caller has hardly been heard.
+    fn last_chance(&self, assessment: &Assessment) -> f64 {
+        let share = if assessment.words < self.settings.brief_words {
+            self.settings.last_chance_share_brief
+        } else {
+            self.settings.last_chance_share
+        };
+        self.thresholds.alert * share
     }
 
     fn set_silence(&self, watch: &mut Watch, assessment: &Assessment, happening: Happening<'_>, at: Timestamp) {

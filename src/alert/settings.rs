@@ -14,6 +14,10 @@ pub struct Settings {
     pub fair_seconds_urgent: u32,
     /// Share of the alert threshold that suffices at the last chance.
     pub last_chance_share: f64,
+    /// … while the caller has said fewer words than this, and has had no chance to say more …
+    pub brief_words: u32,
+    /// … this share.
+    pub last_chance_share_brief: f64,
     /// Evidence of an emergency finding that alerts at a closing whatever the model says.
     pub floor_evidence: f32,
     /// … where need is at least this …
@@ -46,6 +50,8 @@ impl Default for Settings {
             fair_seconds_emergency: 25,
             fair_seconds_urgent: 35,
             last_chance_share: 0.9,
+            brief_words: 160,
+            last_chance_share_brief: 0.65,
             floor_evidence: 0.85,
             floor_need: 0.35,
             floor_alone: 0.91,

@@ -245,6 +245,7 @@ impl Pipeline {
         });
         Assessment {
             heard: heard.turns > 0,
+            words: heard.words,
             need,
             risk,
             needed: if emergency { Needed::Emergency } else { Needed::Urgent },

@@ -17,7 +17,11 @@ const NEWSPAPER: [&str; 6] = [
 ];
 
 fn pages() -> Vec<(Label, Vec<Alert>)> {
-    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    pages_with(Settings::default())
+}
+
+fn pages_with(settings: Settings) -> Vec<(Label, Vec<Alert>)> {
+    let pipeline = Version::embedded().unwrap().pipeline(settings).unwrap();
     let events: Vec<Event> = simulation::CALLS
         .lines()
         .map(|line| decode(line.as_bytes(), None, &Limits::default()).unwrap().event)
@@ -100,6 +104,32 @@ fn the_harmless_and_the_near_misses_stay_silent() {
         .filter_map(|(label, pages)| pages.first().map(|page| (&label.call_id, &page.why, &page.said)))
         .collect();
     assert!(loud.is_empty(), "{loud:#?}");
+}
+
+#[test]
+fn a_caller_who_was_hardly_heard_has_the_doubt_on_his_side_at_the_closing() {
+    let share = |words, share| {
+        let settings = Settings {
+            brief_words: words,
+            last_chance_share_brief: share,
+            ..Settings::default()
+        };
+        let why =
+            |(label, pages): (Label, Vec<Alert>)| pages.into_iter().map(move |page| (label.call_id.clone(), page.why));
+        pages_with(settings).into_iter().flat_map(why).collect::<Vec<_>>()
+    };
+    let never = share(0, 0.0);
+    assert_eq!(
+        never,
+        share(0, 1.0),
+        "no call is brief, so the share of brief ones is not asked for"
+    );
+    let always = share(u32::MAX, 0.0);
+    let last_chances = |pages: &[(String, String)]| pages.iter().filter(|(_, why)| why == "last_chance").count();
+    assert!(
+        last_chances(&always) > last_chances(&never) + 10,
+        "every call is brief, and any risk is enough"
+    );
 }
 
 #[test]

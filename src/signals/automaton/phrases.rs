@@ -65,15 +65,22 @@ struct Stem {
 struct Node {
     /// The phrase that ends here.
     row: RowId,
-    goes_on: bool,
+    /// The symbols with which a phrase goes on, by their numbers modulo 64, as bits: most words dismiss a node by it.
+    next: u64,
     goes_on_with_stem: bool,
+}
+
+impl Node {
+    fn goes_on_with(self, symbol: Symbol) -> bool {
+        self.next >> (symbol % 64) & 1 == 1
+    }
 }
 
 impl Default for Node {
     fn default() -> Self {
         Self {
             row: NONE,
-            goes_on: false,
+            next: 0,
             goes_on_with_stem: false,
         }
     }
@@ -176,7 +183,7 @@ impl Phrases {
         for word in &words[1..] {
             let stem = word.strip_suffix('*');
             let symbol = stem.map_or_else(|| self.words[*word].symbol, |stem| self.stems[stem].symbol);
-            self.nodes[node as usize].goes_on = true;
+            self.nodes[node as usize].next |= 1 << (symbol % 64);
             self.nodes[node as usize].goes_on_with_stem |= stem.is_some();
             node = *self.edges.entry((node, symbol)).or_insert_with(|| {
                 self.nodes.push(Node::default());
@@ -223,12 +230,16 @@ impl Phrases {
                 &walk.stems
             }
         };
-        for (node, first) in &walk.reached {
+        for (at_node, first) in &walk.reached {
+            let node = self.nodes[*at_node as usize];
             let mut reach = |symbol: Symbol| {
-                if let Some(to) = self.edges.get(&(*node, symbol)) {
+                if !node.goes_on_with(symbol) {
+                    return;
+                }
+                if let Some(to) = self.edges.get(&(*at_node, symbol)) {
                     let to_node = self.nodes[*to as usize];
                     hit(*first, to_node.row);
-                    if to_node.goes_on {
+                    if to_node.next != 0 {
                         walk.next.push((*to, *first));
                     }
                 }
@@ -236,7 +247,7 @@ impl Phrases {
             if let Some(word) = word {
                 reach(word.symbol);
             }
-            if self.nodes[*node as usize].goes_on_with_stem {
+            if node.goes_on_with_stem {
                 stems.iter().for_each(|stem| reach(*stem));
             }
         }
