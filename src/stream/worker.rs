@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{DefaultProducerContext, Producer as _, ThreadedProducer};
@@ -56,6 +56,8 @@ const POLL_OPEN: Duration = Duration::from_millis(1);
 
 /// Less than a shutdown may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(4);
+/// How long the client may be over its time with an answer about offsets.
+const OFFSETS_PATIENCE: Duration = Duration::from_millis(500);
 /// So many times fenced within a minute: another process has our name, or this one stalled as often for longer than a
 /// transaction may last, and should not go on either.
 const FENCES: usize = 3;
@@ -114,7 +116,7 @@ impl<'p> Worker<'p> {
         let engine = Engine {
             plan: plan.clone(),
             number,
-            producer,
+            producer: Arc::new(producer),
             owned: BTreeMap::new(),
             open: None,
             trouble: None,
@@ -290,7 +292,8 @@ struct Owned {
 struct Engine {
     plan: Plan,
     number: usize,
-    producer: ThreadedProducer<DefaultProducerContext>,
+    /// Shared with the thread that asks for offsets, which may be left behind.
+    producer: Arc<ThreadedProducer<DefaultProducerContext>>,
     owned: BTreeMap<i32, Owned>,
     open: Option<Transaction>,
     trouble: Option<Trouble>,
@@ -600,9 +603,7 @@ impl Engine {
             let group = consumer
                 .group_metadata()
                 .ok_or_else(|| Trouble::Rebuild("this worker is no member of its group".into()))?;
-            retry(deadline, || {
-                producer.send_offsets_to_transaction(&list, &group, Duration::from_secs(5))
-            })?;
+            send_offsets(producer, list, group, deadline)?;
         }
         fail_point::reach("after_offsets");
         retry(deadline, || producer.commit_transaction(Duration::from_secs(5)))?;
@@ -673,6 +674,32 @@ fn set_metadata(list: &mut TopicPartitionList, metadata: &str) {
             element.set_metadata(metadata);
         }
     }
+}
+
+/// Puts the offsets into the transaction. The client was seen to wait without end where the connection to the group's
+/// coordinator broke at that moment, whatever time it was given: another thread asks it, and is left behind at the deadline.
+fn send_offsets(
+    producer: &Arc<ThreadedProducer<DefaultProducerContext>>,
+    offsets: TopicPartitionList,
+    group: ConsumerGroupMetadata,
+    deadline: Instant,
+) -> Result<(), Trouble> {
+    let asking = Arc::clone(producer);
+    let (answer, answered) = std::sync::mpsc::channel();
+    let left = move || deadline.saturating_duration_since(Instant::now());
+    let thread = std::thread::Builder::new().name("offsets".into()).spawn(move || {
+        let sent = retry(deadline, || {
+            asking.send_offsets_to_transaction(&offsets, &group, left())
+        });
+        // Nobody may wait for it any more.
+        let _ = answer.send(sent);
+    });
+    thread.map_err(|e| Trouble::Rebuild(format!("no thread to send offsets from: {e}")))?;
+    answered.recv_timeout(left() + OFFSETS_PATIENCE).unwrap_or_else(|_| {
+        Err(Trouble::Rebuild(
+            "the group's coordinator did not answer within the transaction's time".into(),
+        ))
+    })
 }
 
 /// Repeats what the client says may be repeated, until the deadline.
