@@ -85,7 +85,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     });
     let worker = std::thread::Builder::new()
         .name("worker-0".into())
-        .spawn(move || stream::run(&plan, 0))?;
+        .spawn(move || stream::run::<stream::Partition>(&plan, 0))?;
     let show = show(&args, common, &config, &stop);
     stop.store(true, Ordering::Relaxed);
     let deadline = Instant::now() + Duration::from_secs(config.stream.drain_seconds);

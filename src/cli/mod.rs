@@ -15,6 +15,7 @@ mod gaps;
 mod models;
 mod patterns;
 mod replay;
+mod reset;
 mod score;
 mod serve;
 mod topics;
@@ -66,6 +67,7 @@ enum Command {
     Watch(watch::Args),
     Replay(replay::Args),
     Topics(topics::Args),
+    Reset(reset::Args),
     Config(config::Args),
     Score(score::Args),
     Train(train::Args),
@@ -116,6 +118,7 @@ pub fn run() -> ExitCode {
         Command::Watch(args) => watch::run(args, &common),
         Command::Replay(args) => replay::run(args, &common),
         Command::Topics(args) => topics::run(args, &common),
+        Command::Reset(args) => reset::run(args, &common),
         Command::Config(args) => config::run(args, &common),
         Command::Score(args) => score::run(args, &common),
         Command::Train(args) => train::run(args, &common),

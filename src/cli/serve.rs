@@ -214,7 +214,7 @@ fn spawn(
     std::thread::Builder::new()
         .name(format!("worker-{number}"))
         .spawn(move || {
-            let result = stream::run(&plan, number);
+            let result = stream::run::<stream::Partition>(&plan, number);
             let _ = ended.try_send(());
             result
         })

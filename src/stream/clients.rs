@@ -8,15 +8,22 @@ use super::worker::Plan;
 const STATISTICS_MS: &str = "5000";
 
 pub(super) fn producer_config(plan: &Plan, client: &ClientConfig, transactional_id: &str) -> ClientConfig {
+    writer_config(client, transactional_id, plan.stream.transaction_timeout_ms)
+}
+
+/// A transactional producer of this name.
+pub(super) fn writer_config(client: &ClientConfig, transactional_id: &str, timeout_ms: u64) -> ClientConfig {
     let mut config = client.clone();
     config
         .set("transactional.id", transactional_id)
-        .set("transaction.timeout.ms", plan.stream.transaction_timeout_ms.to_string())
+        .set("transaction.timeout.ms", timeout_ms.to_string())
         .set("request.timeout.ms", "3000")
         .set("socket.timeout.ms", "4000")
         .set("retry.backoff.ms", "20")
         .set("retry.backoff.max.ms", "500")
-        .set("linger.ms", "2")
+        // A commit flushes, so this only says how often a long transaction sends: each request of a partition costs the
+        // broker, and a queue of them makes the commit wait.
+        .set("linger.ms", "20")
         .set("compression.type", "lz4")
         .set("message.max.bytes", (16 << 20).to_string())
         .set("queue.buffering.max.kbytes", "131072")

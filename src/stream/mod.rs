@@ -5,18 +5,27 @@
 
 mod clients;
 mod dead_letter;
+mod engine;
 mod fail_point;
+#[expect(unsafe_code, reason = "commits natively; see there")]
+mod native;
 mod outputs;
 mod partition;
+mod reset;
 mod restore;
 mod settings;
+mod task;
 pub mod topics;
+mod transaction;
 mod trouble;
 mod worker;
 
+pub use outputs::{Outputs, Raised};
 pub use partition::{Incoming, Output, Partition};
+pub use reset::{Reset, reset};
 pub use settings::{
     DeadLetterSettings, KafkaSettings, Payload, SecretError, SecurityProtocol, StartAt, StreamSettings, TopicSettings,
 };
+pub use task::Task;
 pub use trouble::Trouble;
 pub use worker::{Plan, run};

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, ThreadedProducer};
+use rdkafka::producer::BaseRecord;
 use tracing::error;
 
 use super::dead_letter;
 use super::partition::Output;
+use super::transaction::{Transaction, TransactionalProducer};
 use super::trouble::Trouble;
 use super::worker::Plan;
 use crate::alert::Level;
@@ -19,26 +20,34 @@ use crate::telemetry::wall_millis;
 
 const QUEUE_FULL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The open transaction.
-pub(super) struct Transaction {
-    pub(super) began: Instant,
-    pub(super) records: usize,
-    /// When the first alert of it was raised.
-    pub(super) alert: Option<Instant>,
-    /// Priority and event time of its alerts.
-    pub(super) alerts: Vec<(Level, i64)>,
-    /// What is counted once it is committed, by metric and label: a record of an aborted transaction comes again.
-    pub(super) counts: Vec<(&'static str, &'static str)>,
+/// What stands beside an alert's value.
+#[derive(Clone, Copy, Debug)]
+pub struct Raised<'a> {
+    pub alert_id: &'a str,
+    pub level: Level,
+    /// Event time, in milliseconds since 1970.
+    pub at: i64,
 }
 
 /// Sends what follows from one partition to the same partition of the other topics.
-pub(super) struct Outputs<'o> {
-    pub(super) plan: &'o Plan,
-    pub(super) producer: &'o ThreadedProducer<DefaultProducerContext>,
+pub struct Outputs<'o> {
+    pub plan: &'o Plan,
+    pub(super) producer: &'o TransactionalProducer,
     pub(super) transaction: &'o mut Transaction,
     pub(super) partition: i32,
+    /// Number of the worker within its process.
+    pub(super) worker: usize,
     /// The first thing that went wrong; nothing is sent after it.
     pub(super) failed: Option<Trouble>,
+}
+
+impl std::fmt::Debug for Outputs<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outputs")
+            .field("partition", &self.partition)
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Outputs<'_> {
@@ -65,28 +74,13 @@ impl Outputs<'_> {
     fn judged(&mut self, outcome: &Outcome) {
         self.plan.metrics.observed(outcome, wall_millis());
         if let Some(alert) = &outcome.alert {
-            self.transaction.alert.get_or_insert_with(Instant::now);
-            self.transaction.alerts.push((alert.level, outcome.at.millis()));
             let value = serde_json::to_vec(alert).expect("an alert is plain data");
-            let headers = OwnedHeaders::new()
-                .insert(Header {
-                    key: "alert_id",
-                    value: Some(alert.alert_id.0.as_str()),
-                })
-                .insert(Header {
-                    key: "model_version",
-                    value: Some(self.plan.pipeline.model_label()),
-                })
-                .insert(Header {
-                    key: "schema_version",
-                    value: Some("1"),
-                });
-            self.send(
-                &self.plan.topics.alerts,
-                alert.call_id.as_bytes(),
-                Some(&value),
-                Some(headers),
-            );
+            let raised = Raised {
+                alert_id: &alert.alert_id.0,
+                level: alert.level,
+                at: outcome.at.millis(),
+            };
+            self.alert(alert.call_id.as_bytes(), &value, raised);
         }
         let told = outcome.alert.is_some() || !outcome.applied.changes.is_empty();
         if outcome.has_line() && (self.plan.stream.every_score || told) {
@@ -102,6 +96,24 @@ impl Outputs<'_> {
         }
     }
 
+    /// An alert, which is committed soon.
+    pub fn alert(&mut self, key: &[u8], value: &[u8], raised: Raised<'_>) {
+        self.transaction.alert.get_or_insert_with(Instant::now);
+        self.transaction.alerts.push((raised.level, raised.at));
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in [
+            ("alert_id", raised.alert_id),
+            ("model_version", self.plan.pipeline.model_label()),
+            ("schema_version", "1"),
+        ] {
+            headers = headers.insert(Header {
+                key,
+                value: Some(value),
+            });
+        }
+        self.send(&self.plan.topics.alerts, key, Some(value), Some(headers));
+    }
+
     pub(super) fn dead_letter(&mut self, message: &BorrowedMessage<'_>, payload: &[u8], headers: OwnedHeaders) {
         let value = dead_letter::value(payload, self.plan.dead_letter.payload);
         self.send(
@@ -112,8 +124,13 @@ impl Outputs<'_> {
         );
     }
 
-    /// A full queue is back-pressure, not an error: wait for it.
-    pub(super) fn send(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>, headers: Option<OwnedHeaders>) {
+    /// What went wrong, at the end.
+    pub(super) fn end(self) -> Result<(), Trouble> {
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    /// A record for the same partition of another topic. A full queue is back-pressure, not an error: it is waited for.
+    pub fn send(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>, headers: Option<OwnedHeaders>) {
         if self.failed.is_some() {
             return;
         }

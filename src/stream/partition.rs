@@ -80,17 +80,13 @@ impl Partition {
         self.at_end = true;
     }
 
-    /// Takes in a value of the changelog.
-    pub fn restore(&mut self, key: &[u8], value: Option<&[u8]>, pipeline: &Pipeline) -> Result<(), SnapshotError> {
+    /// Takes in the last value of a key of the changelog.
+    pub fn restore(&mut self, key: &[u8], value: &[u8], pipeline: &Pipeline) -> Result<(), SnapshotError> {
         let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
         let id = std::str::from_utf8(key)
             .ok()
             .and_then(CallId::new)
             .ok_or_else(|| damaged("its key is no call id"))?;
-        let Some(value) = value else {
-            self.remove(&id);
-            return Ok(());
-        };
         let header = value.get(..STATE_HEADER).ok_or_else(|| damaged("it is too short"))?;
         if header[0] > STATE_FORMAT {
             return Err(SnapshotError::Newer { found: header[0] });
@@ -249,10 +245,6 @@ impl Partition {
         let held = self.calls.remove(id)?;
         self.active -= usize::from(held.watched.call.ended.is_none());
         Some(held)
-    }
-
-    fn remove(&mut self, id: &CallId) {
-        self.take_out(id);
     }
 }
 

@@ -1,6 +1,7 @@
 //! State read back from the changelog, in the order that loses nothing:
 //!
-//! 1. stable committed offsets (the broker answers "unstable" until a predecessor's pending ones are decided);
+//! 1. stable committed offsets (the broker answers "unstable" until a predecessor's pending ones are decided; where they
+//!    stay pending, the predecessor is gone, and its name is taken for a moment, which decides them);
 //! 2. the end of the changelog as a client sees it that also reads what is not committed;
 //! 3. wait until everything up to that end is decided;
 //! 4. read from the beginning to that end, committed records alone.
@@ -8,7 +9,7 @@
 //! A client that reads committed records sees the last decided offset as the end: without 2 and 3 an undecided
 //! transaction would end the reading early and lose state in silence (KAFKA-10167).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
@@ -16,21 +17,26 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::partition::Partition;
-use super::settings::{KafkaSettings, StartAt, TopicSettings};
-use super::worker::is_end_of_partition;
+use super::clients::producer_config;
+use super::settings::StartAt;
+use super::task::Task;
+use super::transaction::Writer;
+use super::worker::{Plan, is_end_of_partition};
 use crate::call::SnapshotError;
-use crate::pipeline::Pipeline;
 
-/// A partition with its state and where to go on reading.
+/// What is held of a partition, and where to go on reading.
 #[derive(Debug)]
-pub(super) struct Restored {
-    pub partition: Partition,
+pub(super) struct Restored<T> {
+    pub task: T,
     pub next: i64,
+    /// Records of the changelog that were read.
     pub records: u64,
 }
+
+/// The last value of each key of a partition's changelog, with its offset.
+type Latest = HashMap<Vec<u8>, (i64, Vec<u8>)>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -49,7 +55,7 @@ pub enum RestoreError {
     },
     #[error(
         "the group has no committed offset for {topic} partition {partition}, yet its changelog holds state: the \
-         offsets expired or were deleted; to judge the log anew from its start, empty {state} first"
+         offsets expired or were deleted; `callward reset --to earliest` forgets {state} and judges the log anew"
     )]
     MissingOffsets {
         topic: String,
@@ -61,12 +67,17 @@ pub enum RestoreError {
 const DEADLINE: Duration = Duration::from_secs(25);
 const REQUEST: Duration = Duration::from_secs(5);
 
+/// Offsets that are undecided for so long are nobody's: who holds partitions decides them before giving them away.
+const ORPHAN: Duration = Duration::from_secs(1);
+const SUCCESSION: Duration = Duration::from_secs(10);
+/// A long restore tells how far it is each time that so many records were read.
+const PROGRESS: u64 = 100_000;
+
 pub(super) struct Restore<'r, C: ConsumerContext> {
     pub consumer: &'r BaseConsumer<C>,
-    pub kafka: &'r KafkaSettings,
-    pub topics: &'r TopicSettings,
-    pub pipeline: &'r Pipeline,
-    pub start: StartAt,
+    pub plan: &'r Plan,
+    /// Of the worker that restores.
+    pub transactional_id: &'r str,
 }
 
 /// Reaching the end is what this client is there for.
@@ -83,57 +94,68 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 impl<C: ConsumerContext> Restore<'_, C> {
-    pub fn run(&self, partitions: &[i32]) -> Result<BTreeMap<i32, Restored>, RestoreError> {
+    pub fn run<T: Task>(&self, partitions: &[i32]) -> Result<BTreeMap<i32, Restored<T>>, RestoreError> {
+        let Plan {
+            kafka, topics, stream, ..
+        } = self.plan;
         let deadline = Instant::now() + DEADLINE;
-        let committed = self.committed(partitions, deadline)?;
-        let mut base = self.kafka.client()?;
-        base.set("group.id", format!("{}-restore", self.kafka.group))
-            .set("enable.auto.commit", "false");
-        let undecided: BaseConsumer = base.clone().set("isolation.level", "read_uncommitted").create()?;
+        let mut base = kafka.client()?;
+        base.set("enable.auto.commit", "false");
+        let undecided: BaseConsumer = base
+            .clone()
+            .set("group.id", &kafka.group)
+            .set("isolation.level", "read_uncommitted")
+            .create()?;
+        let committed = self.committed(partitions, &undecided, deadline)?;
         let decided: BaseConsumer<Quiet> = base
+            .set("group.id", format!("{}-restore", kafka.group))
             .set("isolation.level", "read_committed")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "10")
+            .set("fetch.queue.backoff.ms", "5")
             .create_with_context(Quiet)?;
         let mut ends = BTreeMap::new();
         for partition in partitions {
-            let (low, end) = undecided.fetch_watermarks(&self.topics.state, *partition, REQUEST)?;
+            let (low, end) = undecided.fetch_watermarks(&topics.state, *partition, REQUEST)?;
             self.wait_until_decided(&decided, *partition, end, deadline)?;
             ends.insert(*partition, (low, end));
         }
-        let mut restored = self.read(&decided, &ends, deadline)?;
-        for (partition, restored) in &mut restored {
-            restored.next = match committed.get(partition) {
+        let mut restored = BTreeMap::new();
+        for (partition, (latest, records)) in self.read(&decided, &ends, deadline)? {
+            let next = match committed.get(&partition) {
                 Some(offset) => *offset,
-                None if restored.partition.calls() > 0 => {
+                None if !latest.is_empty() => {
                     return Err(RestoreError::MissingOffsets {
-                        topic: self.topics.events.clone(),
-                        partition: *partition,
-                        state: self.topics.state.clone(),
+                        topic: topics.events.clone(),
+                        partition,
+                        state: topics.state.clone(),
                     });
                 }
                 None => {
-                    let (low, high) = undecided.fetch_watermarks(&self.topics.events, *partition, REQUEST)?;
-                    match self.start {
+                    let (low, high) = undecided.fetch_watermarks(&topics.events, partition, REQUEST)?;
+                    match stream.start {
                         StartAt::Earliest => low,
                         StartAt::Latest => high,
                     }
                 }
             };
+            let task = self.decode(partition, latest)?;
+            restored.insert(partition, Restored { task, next, records });
         }
         Ok(restored)
     }
 
     /// Asked twice before "none" is believed.
-    fn committed(&self, partitions: &[i32], deadline: Instant) -> Result<BTreeMap<i32, i64>, RestoreError> {
+    fn committed(
+        &self,
+        partitions: &[i32],
+        undecided: &BaseConsumer,
+        deadline: Instant,
+    ) -> Result<BTreeMap<i32, i64>, RestoreError> {
         let mut asked = 0;
         loop {
-            let mut list = TopicPartitionList::new();
-            for partition in partitions {
-                list.add_partition(&self.topics.events, *partition);
-            }
-            match self.consumer.committed_offsets(list, REQUEST) {
+            match self.consumer.committed_offsets(self.list(partitions), ORPHAN) {
                 Ok(list) => {
                     asked += 1;
                     let found: BTreeMap<i32, i64> = list
@@ -148,11 +170,44 @@ impl<C: ConsumerContext> Restore<'_, C> {
                         return Ok(found);
                     }
                 }
-                // Somebody's transaction is pending: its end decides.
                 Err(error) if Instant::now() > deadline => return Err(error.into()),
-                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+                // Somebody's transaction is pending: its end decides.
+                Err(_) => self.succeed(partitions, undecided)?,
             }
         }
+    }
+
+    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.plan.topics.events, *partition);
+        }
+        list
+    }
+
+    /// Ends what vanished workers left open, by taking their names for a moment: the metadata of the last commit tells
+    /// who held a partition. A worker that lives after all makes its clients anew, and nothing of it is lost.
+    fn succeed(&self, partitions: &[i32], undecided: &BaseConsumer) -> Result<(), RestoreError> {
+        // A coordinator that does not answer this either is slow or away: nothing tells that somebody is gone.
+        let Ok(list) = undecided.committed_offsets(self.list(partitions), ORPHAN) else {
+            return Ok(());
+        };
+        let elements = list.elements();
+        let mut owners: Vec<&str> = elements
+            .iter()
+            .filter_map(|element| owner(element.metadata()))
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        for owner in owners.into_iter().filter(|owner| *owner != self.transactional_id) {
+            warn!(owner, "a vanished worker's transaction is still open: it is ended");
+            self.plan.metrics.count("orphans_ended_total", &[]);
+            let config = producer_config(self.plan, &self.plan.kafka.client()?, owner);
+            if let Err(error) = Writer::start(&config, SUCCESSION) {
+                warn!(owner, %error, "its name could not be taken: the broker will end the transaction");
+            }
+        }
+        Ok(())
     }
 
     fn wait_until_decided(
@@ -163,13 +218,13 @@ impl<C: ConsumerContext> Restore<'_, C> {
         deadline: Instant,
     ) -> Result<(), RestoreError> {
         loop {
-            let (_, stable) = decided.fetch_watermarks(&self.topics.state, partition, REQUEST)?;
+            let (_, stable) = decided.fetch_watermarks(&self.plan.topics.state, partition, REQUEST)?;
             if stable >= end {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 return Err(RestoreError::Undecided {
-                    topic: self.topics.state.clone(),
+                    topic: self.plan.topics.state.clone(),
                     partition,
                 });
             }
@@ -177,54 +232,46 @@ impl<C: ConsumerContext> Restore<'_, C> {
         }
     }
 
+    /// The last values of the partitions, and how many records were read. What was overwritten is not even decoded.
     fn read(
         &self,
         decided: &BaseConsumer<Quiet>,
         ends: &BTreeMap<i32, (i64, i64)>,
         deadline: Instant,
-    ) -> Result<BTreeMap<i32, Restored>, RestoreError> {
-        let mut restored: BTreeMap<i32, Restored> = ends
-            .keys()
-            .map(|number| {
-                (
-                    *number,
-                    Restored {
-                        partition: Partition::default(),
-                        next: 0,
-                        records: 0,
-                    },
-                )
-            })
-            .collect();
+    ) -> Result<BTreeMap<i32, (Latest, u64)>, RestoreError> {
+        let topic = &self.plan.topics.state;
+        let mut read: BTreeMap<i32, (Latest, u64)> = ends.keys().map(|number| (*number, Default::default())).collect();
         let mut open: Vec<i32> = ends
             .iter()
             .filter(|(_, (low, end))| low < end)
             .map(|(number, _)| *number)
             .collect();
         if open.is_empty() {
-            return Ok(restored);
+            return Ok(read);
         }
         let mut list = TopicPartitionList::new();
         for number in &open {
-            list.add_partition_offset(&self.topics.state, *number, Offset::Beginning)?;
+            list.add_partition_offset(topic, *number, Offset::Beginning)?;
         }
         decided.assign(&list)?;
+        let mut total = 0;
         while !open.is_empty() {
             match decided.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
-                    let Some(into) = restored.get_mut(&message.partition()) else {
+                    let Some((latest, records)) = read.get_mut(&message.partition()) else {
                         continue;
                     };
-                    into.records += 1;
+                    *records += 1;
+                    total += 1;
+                    self.plan.metrics.count("restored_records_total", &[]);
+                    if total % PROGRESS == 0 {
+                        info!(records = total, partitions_left = open.len(), "reading state back");
+                    }
                     let key = message.key().unwrap_or_default();
-                    into.partition
-                        .restore(key, message.payload(), self.pipeline)
-                        .map_err(|error| RestoreError::State {
-                            topic: self.topics.state.clone(),
-                            partition: message.partition(),
-                            offset: message.offset(),
-                            error,
-                        })?;
+                    match message.payload() {
+                        Some(value) => drop(latest.insert(key.to_vec(), (message.offset(), value.to_vec()))),
+                        None => drop(latest.remove(key)),
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(number))) => open.retain(|one| *one != number),
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) | None => {}
@@ -233,11 +280,30 @@ impl<C: ConsumerContext> Restore<'_, C> {
             if Instant::now() > deadline {
                 let partition = open.first().copied().unwrap_or_default();
                 return Err(RestoreError::Undecided {
-                    topic: self.topics.state.clone(),
+                    topic: topic.clone(),
                     partition,
                 });
             }
         }
-        Ok(restored)
+        Ok(read)
     }
+
+    fn decode<T: Task>(&self, partition: i32, latest: Latest) -> Result<T, RestoreError> {
+        let mut task = T::default();
+        for (key, (offset, value)) in latest {
+            task.restore(self.plan, &key, &value)
+                .map_err(|error| RestoreError::State {
+                    topic: self.plan.topics.state.clone(),
+                    partition,
+                    offset,
+                    error,
+                })?;
+        }
+        Ok(task)
+    }
+}
+
+/// The name in the metadata of a commit.
+fn owner(metadata: &str) -> Option<&str> {
+    metadata.split(';').find_map(|part| part.strip_prefix("owner="))
 }

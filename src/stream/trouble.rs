@@ -6,6 +6,9 @@ use super::restore::RestoreError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
+    /// The open transaction cannot be committed, and that is all: abort it, read the state back, read its records again.
+    #[error("{0}")]
+    Rewind(String),
     /// The clients' state is unclear: make them anew and read the state back.
     #[error("{0}")]
     Rebuild(String),
@@ -17,20 +20,32 @@ pub enum Trouble {
     Stop(String),
 }
 
+impl Trouble {
+    /// What an error of the client asks for. `requires_abort` is the client's own word on its transaction.
+    pub(super) fn of(code: RDKafkaErrorCode, requires_abort: bool, text: String) -> Self {
+        match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed => {
+                Self::Stop(format!("Kafka refuses us: {text}; check user and ACLs"))
+            }
+            RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch => {
+                Self::Fenced(text)
+            }
+            _ if requires_abort => Self::Rewind(text),
+            _ => Self::Rebuild(text),
+        }
+    }
+}
+
 impl From<KafkaError> for Trouble {
     fn from(error: KafkaError) -> Self {
+        let requires_abort = matches!(&error, KafkaError::Transaction(inner) if inner.txn_requires_abort());
         match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed
-                | RDKafkaErrorCode::SaslAuthenticationFailed,
-            ) => Self::Stop(format!("Kafka refuses us: {error}; check user and ACLs")),
-            Some(
-                RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch,
-            ) => Self::Fenced(error.to_string()),
-            _ => Self::Rebuild(error.to_string()),
+            Some(code) => Self::of(code, requires_abort, error.to_string()),
+            None => Self::Rebuild(error.to_string()),
         }
     }
 }

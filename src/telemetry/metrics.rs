@@ -90,7 +90,7 @@ const fn histogram(
 }
 
 /// The catalogue.
-pub const SERIES: [Series; 48] = [
+pub const SERIES: [Series; 51] = [
     counter(
         "records_consumed_total",
         &["topic"],
@@ -188,11 +188,30 @@ pub const SERIES: [Series; 48] = [
         LATENCY,
         "Time from the drain of a transaction to its commit.",
     ),
+    histogram(
+        "commit_phase_seconds",
+        &["phase"],
+        Start::Each(&["drain", "offsets", "end"]),
+        LATENCY,
+        "Parts of a commit: outputs delivered, offsets taken in, transaction ended.",
+    ),
     counter(
         "rebuilds_total",
         &[],
         Start::Plain,
         "Clients made anew after an error that left their state unclear.",
+    ),
+    counter(
+        "rewinds_total",
+        &[],
+        Start::Plain,
+        "Transactions aborted, their state read back and their records read again.",
+    ),
+    counter(
+        "orphans_ended_total",
+        &[],
+        Start::Plain,
+        "Open transactions of vanished workers, ended by taking their names.",
     ),
     histogram(
         "poll_gap_seconds",

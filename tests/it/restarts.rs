@@ -67,7 +67,7 @@ impl<'p> World<'p> {
     fn restart(&mut self) {
         self.partition = Partition::default();
         for (key, value) in &self.changelog {
-            self.partition.restore(key, Some(value), self.pipeline).unwrap();
+            self.partition.restore(key, value, self.pipeline).unwrap();
         }
     }
 }
@@ -125,4 +125,41 @@ fn restarts_and_redeliveries_change_nothing() {
             Ok(())
         })
         .unwrap();
+}
+
+/// F28 of the fault matrix, without a clock to move: the partition is told what a clock that jumped would say. Forward,
+/// calls seem silent and are told of too early; backward, deadlines wait. Either way events are judged as before, and
+/// no call that pages goes without a page.
+#[test]
+fn a_clock_that_jumps_loses_no_page() {
+    const HOUR: i64 = 3_600_000;
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let lines: Vec<&[u8]> = simulation::CALLS.lines().map(str::as_bytes).collect();
+    let judged = |jump: i64| {
+        let mut world = World::new(&pipeline);
+        for (offset, line) in lines.iter().enumerate() {
+            world.take(offset as i64, line);
+            if offset % 100 == 99 {
+                world.tick(1_000_000 + offset as i64 * 50 + jump);
+            }
+        }
+        world.tick(1_000_000 + lines.len() as i64 * 50 + 4 * HOUR);
+        let mut paged = std::collections::BTreeSet::new();
+        let mut events = 0;
+        for line in &world.said {
+            let score: serde_json::Value = serde_json::from_str(line).unwrap();
+            events += usize::from(score["cause"] == "event");
+            if !score["alert"].is_null() {
+                paged.insert(score["call_id"].as_str().unwrap().to_owned());
+            }
+        }
+        (events, paged)
+    };
+    let (events, paged) = judged(0);
+    assert!(paged.len() >= 12);
+    for jump in [HOUR, -HOUR] {
+        let (events_then, paged_then) = judged(jump);
+        assert_eq!(events_then, events);
+        assert!(paged_then.is_superset(&paged), "{:?}", paged.difference(&paged_then));
+    }
 }

@@ -66,7 +66,7 @@ impl Site {
                 "topics",
                 "create",
                 "--replication",
-                "1",
+                &bootstrap.split(',').count().min(3).to_string(),
                 "--partitions",
                 &partitions.to_string(),
                 "--config",

@@ -1,4 +1,4 @@
-//! `callward bench`: what a step costs and what an open call weighs.
+//! What a step costs and what an open call weighs, without Kafka.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -6,27 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{Common, Failure};
 use crate::alert::Settings;
+use crate::cli::{Common, Failure};
 use crate::pipeline::{Pipeline, Watched};
 use crate::record::{Body, Event, Limits, Speaker, decode};
 use crate::simulation;
-
-/// Measure the step alone: microseconds (mean, p99, worst) and bytes of memory an open call.
-///
-/// Times are those of this machine. Reading JSON is part of a step here, Kafka is not.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward bench\n  callward bench calls.ndjson --calls 100000 --seconds 10")]
-pub struct Args {
-    /// Calls to step through; without them the made-up calls of the demo.
-    file: Option<PathBuf>,
-    /// Seconds to measure for, after a second of warming up.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-    /// Open calls to hold at once for the measure of memory, of 40 events each.
-    #[arg(long, default_value_t = 100_000)]
-    calls: usize,
-}
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -50,9 +34,21 @@ struct Times {
     worst_us: f64,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Calls to step through; without them the made-up calls of the demo.
+    file: Option<PathBuf>,
+    /// Seconds to measure for, after a second of warming up.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Open calls to hold at once for the measure of memory, of 40 events each.
+    #[arg(long, default_value_t = 100_000)]
+    calls: usize,
+}
+
 const EVENTS_A_CALL: usize = 40;
 
-pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
+pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let version = common.version(None)?;
     let pipeline = version.pipeline(Settings::default())?;
     let text = match &args.file {

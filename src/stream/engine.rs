@@ -1,0 +1,455 @@
+//! What a worker's rebalance callback and its loop work on: the partitions that it holds and the open transaction.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tracing::{error, info, warn};
+
+use super::fail_point;
+use super::outputs::Outputs;
+use super::restore::Restore;
+use super::task::Task;
+use super::transaction::{Transaction, Writer};
+use super::trouble::Trouble;
+use super::worker::{Assignment, Plan};
+use crate::telemetry::wall_millis;
+
+/// How long an alert waits for more records under load, so that a storm of alerts is committed in batches.
+const ALERT_PATIENCE: Duration = Duration::from_millis(2);
+/// In a storm of alerts so many times the last commit's duration lies between two commits, so that most of the time is
+/// left for judging: little where everything that came was judged, more where records wait. The first alert after a
+/// quiet spell waits for nothing.
+const SPACING_QUIET: u32 = 1;
+const SPACING_BUSY: u32 = 3;
+const SEEK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A partition that this worker holds.
+struct Owned<T> {
+    task: T,
+    /// Offset of the next record to read.
+    next: i64,
+    /// Something of it stands in the open transaction.
+    touched: bool,
+    last_record: i64,
+}
+
+pub(super) struct Engine<T> {
+    plan: Plan,
+    number: usize,
+    writer: Writer,
+    /// Its own name, which stands in the metadata of every commit.
+    transactional_id: String,
+    owned: BTreeMap<i32, Owned<T>>,
+    open: Option<Transaction>,
+    /// What went wrong in the callback, for the loop.
+    trouble: Option<Trouble>,
+    /// Rewinds since the last commit.
+    rewinds: u32,
+    /// When the last commit ended, and how long it took.
+    last_commit: Option<(Instant, Duration)>,
+}
+
+impl<T: Task> Engine<T> {
+    pub(super) fn new(plan: &Plan, number: usize, writer: Writer, transactional_id: String) -> Self {
+        Self {
+            plan: plan.clone(),
+            number,
+            writer,
+            transactional_id,
+            owned: BTreeMap::new(),
+            open: None,
+            trouble: None,
+            rewinds: 0,
+            last_commit: None,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Rewinds since the last commit.
+    pub(super) fn rewinds(&self) -> u32 {
+        self.rewinds
+    }
+
+    /// Keeps what went wrong for the loop.
+    pub(super) fn fail(&mut self, trouble: Trouble) {
+        self.trouble = Some(trouble);
+    }
+
+    /// What went wrong in the callback.
+    pub(super) fn trouble(&mut self) -> Result<(), Trouble> {
+        self.trouble.take().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn assign(&mut self, consumer: &BaseConsumer<Assignment<T>>, numbers: &[i32]) -> Result<(), Trouble> {
+        self.plan.metrics.count("rebalances_total", &["assign"]);
+        let list = self.restore(consumer, numbers)?;
+        consumer.incremental_assign(&list)?;
+        if !numbers.is_empty() {
+            // The claim: who holds it now stands in the commit's metadata before the first output for it.
+            self.begin()?;
+        }
+        Ok(())
+    }
+
+    /// Reads the state of these partitions back and holds them from now on; where to go on reading each.
+    fn restore(
+        &mut self,
+        consumer: &BaseConsumer<Assignment<T>>,
+        numbers: &[i32],
+    ) -> Result<TopicPartitionList, Trouble> {
+        let mut list = TopicPartitionList::new();
+        if numbers.is_empty() {
+            return Ok(list);
+        }
+        let began = Instant::now();
+        self.plan.metrics.set("restore_in_progress", &[], 1.0);
+        let restore = Restore {
+            consumer,
+            plan: &self.plan,
+            transactional_id: &self.transactional_id,
+        };
+        let restored = restore.run::<T>(numbers);
+        self.plan.metrics.set("restore_in_progress", &[], 0.0);
+        let mut records = 0;
+        for (number, restored) in restored? {
+            records += restored.records;
+            list.add_partition_offset(&self.plan.topics.events, number, Offset::Offset(restored.next))?;
+            let ahead = restored.task.highest_offset().filter(|offset| *offset >= restored.next);
+            if let Some(offset) = ahead {
+                warn!(
+                    partition = number,
+                    offset,
+                    next = restored.next,
+                    "state is ahead of the committed offset"
+                );
+            }
+            self.owned.insert(
+                number,
+                Owned {
+                    task: restored.task,
+                    next: restored.next,
+                    touched: true,
+                    last_record: 0,
+                },
+            );
+        }
+        self.plan
+            .metrics
+            .observe("restore_duration_seconds", &[], began.elapsed().as_secs_f64());
+        let calls: usize = numbers
+            .iter()
+            .filter_map(|number| self.owned.get(number))
+            .map(|owned| owned.task.calls())
+            .sum();
+        info!(worker = self.number, partitions = ?numbers, records, calls, took_ms = began.elapsed().as_millis() as u64, "state read back");
+        Ok(list)
+    }
+
+    pub(super) fn revoke(&mut self, consumer: &BaseConsumer<Assignment<T>>, numbers: &[i32]) -> Result<(), Trouble> {
+        let lost = consumer.assignment_lost();
+        self.plan
+            .metrics
+            .count("rebalances_total", &[if lost { "lost" } else { "revoke" }]);
+        let settled = match lost {
+            true if self.is_open() => Err(Trouble::Rewind("the assignment was lost".into())),
+            true => Ok(()),
+            false => self.commit(consumer),
+        };
+        for number in numbers {
+            self.owned.remove(number);
+            self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
+        }
+        let mut list = TopicPartitionList::new();
+        for number in numbers {
+            list.add_partition(&self.plan.topics.events, *number);
+        }
+        consumer.incremental_unassign(&list)?;
+        info!(worker = self.number, partitions = ?numbers, lost, "revoked");
+        settled
+    }
+
+    /// After a transaction that cannot be committed: it is aborted, what the state took in of it is forgotten by
+    /// reading it back, and its records are read again.
+    pub(super) fn rewind(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
+        self.rewinds += 1;
+        self.abort()?;
+        let numbers: Vec<i32> = self.owned.keys().copied().collect();
+        self.owned.clear();
+        let list = self.restore(consumer, &numbers)?;
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let sought = consumer.seek_partitions(list, SEEK_PATIENCE)?;
+        for element in sought.elements() {
+            element.error()?;
+        }
+        self.begin()
+    }
+
+    pub(super) fn consumer_error(&mut self, error: KafkaError) -> Result<(), Trouble> {
+        match &error {
+            KafkaError::PartitionEOF(number) => {
+                if let Some(owned) = self.owned.get_mut(number) {
+                    owned.task.reached_end();
+                }
+                Ok(())
+            }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.plan.metrics.count("kafka_errors_total", &["offset_out_of_range"]);
+                Err(Trouble::Stop(format!(
+                    "{}: the committed offset is no longer in the log, so records were lost: {error}",
+                    self.plan.topics.events
+                )))
+            }
+            KafkaError::MessageConsumptionFatal(_) => Err(error.into()),
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed,
+            ) => Err(error.into()),
+            _ => {
+                self.plan.metrics.count("kafka_errors_total", &["consume"]);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Trouble> {
+        if self.open.is_none() {
+            self.writer.begin()?;
+            self.open = Some(Transaction::begin());
+        }
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), Trouble> {
+        let number = message.partition();
+        // What was fetched before a rewind comes again.
+        if self
+            .owned
+            .get(&number)
+            .is_none_or(|owned| message.offset() < owned.next)
+        {
+            return Ok(());
+        }
+        self.begin()?;
+        let bytes = message.payload_len();
+        self.plan.metrics.count("records_consumed_total", &[message.topic()]);
+        self.plan
+            .metrics
+            .add("bytes_consumed_total", &[message.topic()], bytes as f64);
+        let Some((owned, mut outputs)) = self.outputs(number) else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        owned.task.take(message, &mut outputs);
+        outputs
+            .plan
+            .metrics
+            .observe("step_duration_seconds", &[], began.elapsed().as_secs_f64());
+        outputs.transaction.records += 1;
+        owned.next = message.offset() + 1;
+        if !owned.touched {
+            // A partition of a topic is made known to the transaction with its first record, which takes two answers:
+            // for the changelog now rather than at the commit, which would wait for them.
+            owned.task.drain(&mut outputs);
+        }
+        owned.touched = true;
+        owned.last_record = message.timestamp().to_millis().unwrap_or_else(wall_millis);
+        outputs.end()
+    }
+
+    /// A partition and where its outputs go, within the transaction that was begun.
+    fn outputs(&mut self, number: i32) -> Option<(&mut Owned<T>, Outputs<'_>)> {
+        let owned = self.owned.get_mut(&number)?;
+        let outputs = Outputs {
+            plan: &self.plan,
+            producer: self.writer.producer(),
+            transaction: self.open.as_mut()?,
+            partition: number,
+            worker: self.number,
+            failed: None,
+        };
+        Some((owned, outputs))
+    }
+
+    /// Deadlines that fell due in silence.
+    pub(super) fn tick(&mut self) -> Result<(), Trouble> {
+        let now = wall_millis();
+        let due: Vec<i32> = self
+            .owned
+            .iter()
+            .filter(|(_, owned)| owned.task.next_due().is_some_and(|due| due <= now))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in due {
+            self.begin()?;
+            let Some((owned, mut outputs)) = self.outputs(number) else {
+                continue;
+            };
+            owned.task.tick(now, &mut outputs);
+            // With offsets in every transaction, one that only time caused is fenced like the others.
+            owned.touched = true;
+            outputs.end()?;
+        }
+        Ok(())
+    }
+
+    /// `quiet`: nothing came with the last poll.
+    pub(super) fn should_commit(&self, quiet: bool) -> bool {
+        let Some(transaction) = &self.open else { return false };
+        let spacing = if quiet { SPACING_QUIET } else { SPACING_BUSY };
+        let spaced = self
+            .last_commit
+            .is_none_or(|(ended, took)| ended.elapsed() >= took * spacing);
+        transaction
+            .alert
+            .is_some_and(|since| spaced && (quiet || since.elapsed() >= ALERT_PATIENCE))
+            || transaction.began.elapsed() >= Duration::from_millis(self.plan.stream.commit_interval_ms)
+            || transaction.records >= self.plan.stream.commit_records
+    }
+
+    pub(super) fn commit(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let committed = self.try_commit(consumer);
+        let result = if committed.is_ok() { "ok" } else { "failed" };
+        self.plan.metrics.count("commits_total", &[result]);
+        if committed.is_err() {
+            self.plan.metrics.count("kafka_errors_total", &["transaction"]);
+            return committed;
+        }
+        let took = began.elapsed();
+        self.last_commit = Some((Instant::now(), took));
+        self.plan
+            .metrics
+            .observe("commit_duration_seconds", &[], took.as_secs_f64());
+        let Some(transaction) = self.open.take() else {
+            return Ok(());
+        };
+        for (name, label) in transaction.counts {
+            self.plan.metrics.count(name, &[label]);
+        }
+        let now = wall_millis();
+        for (level, at) in transaction.alerts {
+            let latency = (now - at).max(0) as f64 / 1000.0;
+            self.plan
+                .metrics
+                .observe("alert_latency_seconds", &[level.priority()], latency);
+        }
+        self.owned.values_mut().for_each(|owned| owned.touched = false);
+        self.rewinds = 0;
+        Ok(())
+    }
+
+    fn try_commit(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
+        let Some(transaction) = &self.open else { return Ok(()) };
+        let deadline = transaction.began + Duration::from_millis(self.plan.stream.transaction_timeout_ms);
+        let metadata = format!(
+            "v1;owner={};model={}",
+            self.transactional_id,
+            self.plan.pipeline.model_label()
+        );
+        let touched: Vec<i32> = self
+            .owned
+            .iter()
+            .filter(|(_, owned)| owned.touched)
+            .map(|(number, _)| *number)
+            .collect();
+        let mut offsets = TopicPartitionList::new();
+        for number in touched {
+            let Some((owned, mut outputs)) = self.outputs(number) else {
+                continue;
+            };
+            owned.task.drain(&mut outputs);
+            let next = Offset::Offset(owned.next);
+            outputs.end()?;
+            offsets.add_partition_offset(&self.plan.topics.events, number, next)?;
+            if let Some(mut element) = offsets.find_partition(&self.plan.topics.events, number) {
+                element.set_metadata(&metadata);
+            }
+        }
+        // Without offsets a transaction of a worker that lost its partitions would not be fenced.
+        if offsets.count() == 0 {
+            return Err(Trouble::Rewind("the transaction holds no partition's offset".into()));
+        }
+        let group = consumer
+            .group_metadata()
+            .ok_or_else(|| Trouble::Rebuild("this worker is no member of its group".into()))?;
+        fail_point::reach("after_send");
+        let mut phase = Instant::now();
+        let mut ended = |name: &str| {
+            let took = std::mem::replace(&mut phase, Instant::now()).elapsed();
+            self.plan
+                .metrics
+                .observe("commit_phase_seconds", &[name], took.as_secs_f64());
+        };
+        let offsets = self.writer.send_offsets(offsets, group, deadline)?;
+        self.writer.flush(deadline)?;
+        ended("drain");
+        fail_point::reach("after_drain");
+        offsets.wait(deadline)?;
+        ended("offsets");
+        fail_point::reach("after_offsets");
+        self.writer.commit(deadline)?;
+        ended("end");
+        fail_point::reach("after_commit");
+        Ok(())
+    }
+
+    /// Ends the open transaction, if there is one, without effect.
+    pub(super) fn abort(&mut self) -> Result<(), Trouble> {
+        if self.open.take().is_none() {
+            return Ok(());
+        }
+        self.plan.metrics.count("commits_total", &["aborted"]);
+        self.writer
+            .abort()
+            .inspect_err(|error| error!(%error, "abort failed: the broker will end the transaction"))
+    }
+
+    pub(super) fn forget_all(&mut self) {
+        for number in self.owned.keys() {
+            self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
+        }
+        self.owned.clear();
+    }
+
+    /// `ends`: the last decided offset of each partition.
+    pub(super) fn look_around(&self, ends: &BTreeMap<i32, i64>) {
+        let metrics = &self.plan.metrics;
+        let topic = self.plan.topics.events.as_str();
+        let now = wall_millis();
+        let (mut calls, mut active) = (0, 0);
+        for (number, owned) in &self.owned {
+            calls += owned.task.calls();
+            active += owned.task.active();
+            let lag = ends.get(number).map_or(0, |end| (end - owned.next).max(0));
+            let number = number.to_string();
+            let labels = [topic, number.as_str()];
+            metrics.set("consumer_lag_records", &labels, lag as f64);
+            let behind = if lag > 0 {
+                (now - owned.last_record).max(0) as f64 / 1000.0
+            } else {
+                0.0
+            };
+            metrics.set("consumer_lag_seconds", &labels, behind);
+            metrics.set(
+                "watermark_timestamp_seconds",
+                &labels,
+                owned.last_record as f64 / 1000.0,
+            );
+        }
+        metrics.set("assigned_partitions", &[topic], self.owned.len() as f64);
+        metrics.set("active_calls", &[], active as f64);
+        metrics.set("state_entries", &[], calls as f64);
+    }
+}

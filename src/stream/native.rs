@@ -1,0 +1,59 @@
+//! The one place with `unsafe`: two calls of the client whose wrappers in the crate sleep in steps of 100 ms while
+//! anything is in flight (<https://github.com/fede1024/rust-rdkafka/pull/748>, [#777]). The producer's own thread serves
+//! delivery reports meanwhile, so nothing else has to be polled.
+//!
+//! [#777]: https://github.com/fede1024/rust-rdkafka/pull/777
+
+use std::ffi::CStr;
+use std::time::Duration;
+
+use rdkafka::bindings;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer as _;
+
+use super::transaction::TransactionalProducer;
+
+/// What the client answers to a commit that did not come about.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub code: RDKafkaErrorCode,
+    pub text: String,
+    /// The same call may be made again.
+    pub retriable: bool,
+    /// This transaction can only be aborted.
+    pub requires_abort: bool,
+}
+
+/// Waits until everything sent is delivered or given up; false when the time is over.
+pub(super) fn flush(producer: &TransactionalProducer, patience: Duration) -> bool {
+    // SAFETY: the pointer is that of a living producer, which the reference keeps alive for the call.
+    let answer = unsafe { bindings::rd_kafka_flush(producer.client().native_ptr(), millis(patience)) };
+    answer == bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
+/// Commits the open transaction, whose offsets were sent.
+pub(super) fn commit(producer: &TransactionalProducer, patience: Duration) -> Result<(), Refusal> {
+    // SAFETY: the pointer is that of a living producer, which the reference keeps alive for the call. An error belongs
+    // to us: it is read while it lives and destroyed once.
+    unsafe {
+        let error = bindings::rd_kafka_commit_transaction(producer.client().native_ptr(), millis(patience));
+        if error.is_null() {
+            return Ok(());
+        }
+        let refusal = Refusal {
+            code: bindings::rd_kafka_error_code(error).into(),
+            text: CStr::from_ptr(bindings::rd_kafka_error_string(error))
+                .to_string_lossy()
+                .into_owned(),
+            retriable: bindings::rd_kafka_error_is_retriable(error) != 0,
+            requires_abort: bindings::rd_kafka_error_txn_requires_abort(error) != 0,
+        };
+        bindings::rd_kafka_error_destroy(error);
+        Err(refusal)
+    }
+}
+
+/// The client takes -1 for "without end", which is never meant here.
+fn millis(patience: Duration) -> i32 {
+    i32::try_from(patience.as_millis()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,135 @@
+//! A group set back: every state tombstoned and every offset moved in one transaction, so that no one finds half of it.
+//!
+//! Kafka's own tools would move the offsets and leave the state, whose calls would then take every record for one that
+//! they know.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::BaseRecord;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::clients::writer_config;
+use super::settings::{KafkaSettings, StartAt, StreamSettings, TopicSettings};
+use super::transaction::Writer;
+use super::trouble::Trouble;
+
+/// What a reset did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Reset {
+    pub partitions: usize,
+    /// Calls whose state is gone.
+    pub calls: usize,
+}
+
+const REQUEST: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sets the group to the start or the end of the log, with no state. Refused by Kafka while the group has members.
+pub fn reset(
+    kafka: &KafkaSettings,
+    topics: &TopicSettings,
+    stream: &StreamSettings,
+    to: StartAt,
+) -> Result<Reset, Trouble> {
+    let client = kafka.client().map_err(|error| Trouble::Stop(error.to_string()))?;
+    let consumer: BaseConsumer = client
+        .clone()
+        .set("group.id", &kafka.group)
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(&topics.events), REQUEST)?;
+    let numbers: Vec<i32> = metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions().iter().map(|partition| partition.id()))
+        .collect();
+    let mut offsets = TopicPartitionList::new();
+    for number in &numbers {
+        let (low, high) = consumer.fetch_watermarks(&topics.events, *number, REQUEST)?;
+        let next = match to {
+            StartAt::Earliest => low,
+            StartAt::Latest => high,
+        };
+        offsets.add_partition_offset(&topics.events, *number, Offset::Offset(next))?;
+    }
+    let keys = keys(&consumer, &topics.state, &numbers)?;
+
+    // The worker's own limit for a transaction would be too short for the state of a million calls.
+    let config = writer_config(
+        &client,
+        &format!("{}.reset", kafka.group),
+        stream.transaction_timeout_ms.max(60_000),
+    );
+    let writer = Writer::start(&config, REQUEST)?;
+    let deadline = Instant::now() + PATIENCE;
+    writer.begin()?;
+    for (number, key) in &keys {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&topics.state).partition(*number).key(key);
+        while let Err((error, again)) = writer.producer().send(record) {
+            if Instant::now() > deadline {
+                return Err(error.into());
+            }
+            record = again;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let group = consumer
+        .group_metadata()
+        .ok_or_else(|| Trouble::Stop("the client knows no group".into()))?;
+    writer.flush(deadline)?;
+    let settled = writer.send_offsets(offsets, group, deadline)?.wait(deadline);
+    if let Err(trouble) = settled {
+        writer.abort()?;
+        return Err(match trouble {
+            Trouble::Rewind(reason) => Trouble::Stop(format!(
+                "the group {} has members: end all its processes first, nothing was changed ({reason})",
+                kafka.group
+            )),
+            other => other,
+        });
+    }
+    writer.commit(deadline)?;
+    Ok(Reset {
+        partitions: numbers.len(),
+        calls: keys.len(),
+    })
+}
+
+/// Keys that have a value, with their partitions.
+fn keys(consumer: &BaseConsumer, topic: &str, numbers: &[i32]) -> Result<BTreeSet<(i32, Vec<u8>)>, Trouble> {
+    let mut list = TopicPartitionList::new();
+    for number in numbers {
+        list.add_partition_offset(topic, *number, Offset::Beginning)?;
+    }
+    consumer.assign(&list)?;
+    let (mut keys, mut open) = (BTreeSet::new(), numbers.len());
+    let deadline = Instant::now() + PATIENCE;
+    while open > 0 {
+        if Instant::now() > deadline {
+            return Err(Trouble::Stop(format!(
+                "{topic} was not read to its end in {} s",
+                PATIENCE.as_secs()
+            )));
+        }
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => {
+                let key = (message.partition(), message.key().unwrap_or_default().to_vec());
+                match message.payload() {
+                    Some(_) => keys.insert(key),
+                    None => keys.remove(&key),
+                };
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
+        }
+    }
+    consumer.unassign()?;
+    Ok(keys)
+}

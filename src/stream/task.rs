@@ -1,0 +1,103 @@
+//! What a worker does with the records of one partition. `Partition` judges them; the benchmarks put less in its place,
+//! in the same worker.
+
+use rdkafka::Message as _;
+use rdkafka::message::BorrowedMessage;
+
+use super::dead_letter;
+use super::outputs::Outputs;
+use super::partition::{Incoming, Output, Partition};
+use super::worker::Plan;
+use crate::call::SnapshotError;
+use crate::telemetry::wall_millis;
+
+pub trait Task: Default + Send + 'static {
+    /// Takes in the last value of a key of the changelog.
+    fn restore(&mut self, plan: &Plan, key: &[u8], value: &[u8]) -> Result<(), SnapshotError>;
+
+    /// Takes in one record; what follows from it goes out.
+    fn take(&mut self, message: &BorrowedMessage<'_>, outputs: &mut Outputs<'_>);
+
+    /// Sends what the changelog must learn of the records since the last time: the last value of each key that changed.
+    fn drain(&mut self, outputs: &mut Outputs<'_>);
+
+    /// Wall time, in milliseconds, at which the next deadline may be due.
+    fn next_due(&self) -> Option<i64> {
+        None
+    }
+
+    /// Steps what is due by `now`.
+    fn tick(&mut self, _now: i64, _outputs: &mut Outputs<'_>) {}
+
+    /// Everything in the log was read.
+    fn reached_end(&mut self) {}
+
+    /// Calls that are held.
+    fn calls(&self) -> usize;
+
+    /// Calls that have not ended.
+    fn active(&self) -> usize {
+        self.calls()
+    }
+
+    /// Offset of the last record whose effect any call holds.
+    fn highest_offset(&self) -> Option<i64> {
+        None
+    }
+}
+
+impl Task for Partition {
+    fn restore(&mut self, plan: &Plan, key: &[u8], value: &[u8]) -> Result<(), SnapshotError> {
+        self.restore(key, value, &plan.pipeline)
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>, outputs: &mut Outputs<'_>) {
+        let payload = message.payload().unwrap_or_default();
+        let record = Incoming {
+            offset: message.offset(),
+            key: message.key(),
+            payload,
+            heard_at: message.timestamp().to_millis().unwrap_or_else(wall_millis),
+        };
+        let plan = outputs.plan;
+        self.take(&plan.pipeline, &plan.limits, &record, |output| match output {
+            Output::Refused(reject) => {
+                outputs.count("records_rejected_total", reject.reason.as_str());
+                outputs.dead_letter(message, payload, dead_letter::headers(message, reject, outputs.worker));
+            }
+            other => outputs.took(other),
+        });
+    }
+
+    fn drain(&mut self, outputs: &mut Outputs<'_>) {
+        let plan = outputs.plan;
+        self.drain(&plan.pipeline, |id, value| {
+            outputs.send(&plan.topics.state, id.as_str().as_bytes(), value.as_deref(), None);
+        });
+    }
+
+    fn next_due(&self) -> Option<i64> {
+        self.next_due()
+    }
+
+    fn tick(&mut self, now: i64, outputs: &mut Outputs<'_>) {
+        let plan = outputs.plan;
+        self.tick(&plan.pipeline, now, |output| outputs.took(output));
+    }
+
+    fn reached_end(&mut self) {
+        self.reached_end();
+    }
+
+    fn calls(&self) -> usize {
+        self.calls()
+    }
+
+    fn active(&self) -> usize {
+        self.active()
+    }
+
+    fn highest_offset(&self) -> Option<i64> {
+        self.highest_offset()
+    }
+}
