@@ -171,6 +171,7 @@ pub fn plan(
         metrics: metrics.clone(),
         heartbeat: heartbeat.clone(),
         stop: stop.clone(),
+        process: format!("{:016x}", rand::random::<u64>()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use rdkafka::ClientConfig;
 
+use super::transaction::SENT_AGAIN_AFTER;
 use super::worker::Plan;
 
 const STATISTICS_MS: &str = "5000";
@@ -18,7 +19,7 @@ pub(super) fn writer_config(client: &ClientConfig, transactional_id: &str, timeo
         .set("transactional.id", transactional_id)
         .set("transaction.timeout.ms", timeout_ms.to_string())
         .set("request.timeout.ms", "3000")
-        .set("socket.timeout.ms", "4000")
+        .set("socket.timeout.ms", SENT_AGAIN_AFTER.as_millis().to_string())
         .set("retry.backoff.ms", "20")
         .set("retry.backoff.max.ms", "500")
         // A commit flushes, so this only says how often a long transaction sends: each request of a partition costs the

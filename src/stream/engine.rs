@@ -10,12 +10,14 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{error, info, warn};
 
+use super::clients::producer_config;
 use super::fail_point;
 use super::outputs::Outputs;
 use super::restore::Restore;
 use super::task::Task;
-use super::transaction::{Transaction, Writer};
+use super::transaction::{SENT_AGAIN_AFTER, Transaction, Writer};
 use super::trouble::Trouble;
+use super::twin;
 use super::worker::{Assignment, Plan};
 use crate::telemetry::wall_millis;
 
@@ -27,6 +29,8 @@ const ALERT_PATIENCE: Duration = Duration::from_millis(2);
 const SPACING_QUIET: u32 = 1;
 const SPACING_BUSY: u32 = 3;
 const SEEK_PATIENCE: Duration = Duration::from_secs(5);
+/// Less than a worker may go without polling.
+const RENEW_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A partition that this worker holds.
 struct Owned<T> {
@@ -90,8 +94,11 @@ impl<T: Task> Engine<T> {
 
     pub(super) fn assign(&mut self, consumer: &BaseConsumer<Assignment<T>>, numbers: &[i32]) -> Result<(), Trouble> {
         self.plan.metrics.count("rebalances_total", &["assign"]);
-        let list = self.restore(consumer, numbers)?;
-        consumer.incremental_assign(&list)?;
+        let restored = self.restore(consumer, numbers);
+        // A callback that assigns nothing, not even none, leaves the client waiting for it, even while it is closed.
+        let none = TopicPartitionList::new();
+        consumer.incremental_assign(restored.as_ref().unwrap_or(&none))?;
+        restored?;
         if !numbers.is_empty() {
             // The claim: who holds it now stands in the commit's metadata before the first output for it.
             self.begin()?;
@@ -176,11 +183,14 @@ impl<T: Task> Engine<T> {
         settled
     }
 
-    /// After a transaction that cannot be committed: it is aborted, what the state took in of it is forgotten by
-    /// reading it back, and its records are read again.
+    /// After a transaction that cannot be committed: taking the name anew aborts it, what the state took in of it is
+    /// forgotten by reading it back, and its records are read again.
     pub(super) fn rewind(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
         self.rewinds += 1;
-        self.abort()?;
+        if self.open.take().is_some() {
+            self.plan.metrics.count("commits_total", &["aborted"]);
+        }
+        self.renew()?;
         let numbers: Vec<i32> = self.owned.keys().copied().collect();
         self.owned.clear();
         let list = self.restore(consumer, &numbers)?;
@@ -192,6 +202,18 @@ impl<T: Task> Engine<T> {
             element.error()?;
         }
         self.begin()
+    }
+
+    /// Takes the name anew, between two transactions or to abort one.
+    fn renew(&mut self) -> Result<(), Trouble> {
+        let client = self
+            .plan
+            .kafka
+            .client()
+            .map_err(|error| Trouble::Rebuild(error.to_string()))?;
+        let config = producer_config(&self.plan, &client, &self.transactional_id);
+        self.writer = Writer::start(&config, RENEW_PATIENCE)?;
+        Ok(())
     }
 
     pub(super) fn consumer_error(&mut self, error: KafkaError) -> Result<(), Trouble> {
@@ -347,17 +369,21 @@ impl<T: Task> Engine<T> {
         }
         self.owned.values_mut().for_each(|owned| owned.touched = false);
         self.rewinds = 0;
+        if took >= SENT_AGAIN_AFTER || self.writer.has_lost_connections() {
+            info!(
+                worker = self.number,
+                "something may have been sent twice: the producer is made anew"
+            );
+            self.plan.metrics.count("producer_renewals_total", &[]);
+            self.renew()?;
+        }
         Ok(())
     }
 
     fn try_commit(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
         let Some(transaction) = &self.open else { return Ok(()) };
         let deadline = transaction.began + Duration::from_millis(self.plan.stream.transaction_timeout_ms);
-        let metadata = format!(
-            "v1;owner={};model={}",
-            self.transactional_id,
-            self.plan.pipeline.model_label()
-        );
+        let metadata = twin::signature(&self.plan, &self.transactional_id);
         let touched: Vec<i32> = self
             .owned
             .iter()

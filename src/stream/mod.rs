@@ -18,6 +18,7 @@ mod task;
 pub mod topics;
 mod transaction;
 mod trouble;
+mod twin;
 mod worker;
 
 pub use outputs::{Outputs, Raised};

@@ -28,7 +28,7 @@ pub struct Reset {
 const REQUEST: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Sets the group to the start or the end of the log, with no state. Refused by Kafka while the group has members.
+/// Sets the group to the start or the end of the log, with no state; not while it has members.
 pub fn reset(
     kafka: &KafkaSettings,
     topics: &TopicSettings,
@@ -43,6 +43,14 @@ pub fn reset(
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .create()?;
+    // Kafka itself takes offsets in a transaction from somebody who is no member, whoever else is.
+    let groups = consumer.fetch_group_list(Some(&kafka.group), REQUEST)?;
+    if groups.groups().iter().any(|group| !group.members().is_empty()) {
+        return Err(Trouble::Stop(format!(
+            "the group {} has members: end all its processes first; nothing was changed",
+            kafka.group
+        )));
+    }
     let metadata = consumer.fetch_metadata(Some(&topics.events), REQUEST)?;
     let numbers: Vec<i32> = metadata
         .topics()
@@ -83,17 +91,7 @@ pub fn reset(
         .group_metadata()
         .ok_or_else(|| Trouble::Stop("the client knows no group".into()))?;
     writer.flush(deadline)?;
-    let settled = writer.send_offsets(offsets, group, deadline)?.wait(deadline);
-    if let Err(trouble) = settled {
-        writer.abort()?;
-        return Err(match trouble {
-            Trouble::Rewind(reason) => Trouble::Stop(format!(
-                "the group {} has members: end all its processes first, nothing was changed ({reason})",
-                kafka.group
-            )),
-            other => other,
-        });
-    }
+    writer.send_offsets(offsets, group, deadline)?.wait(deadline)?;
     writer.commit(deadline)?;
     Ok(Reset {
         partitions: numbers.len(),

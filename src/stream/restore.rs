@@ -9,7 +9,7 @@
 //! A client that reads committed records sees the last decided offset as the end: without 2 and 3 an undecided
 //! transaction would end the reading early and lose state in silence (KAFKA-10167).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
@@ -23,6 +23,7 @@ use super::clients::producer_config;
 use super::settings::StartAt;
 use super::task::Task;
 use super::transaction::Writer;
+use super::twin::owner;
 use super::worker::{Plan, is_end_of_partition};
 use crate::call::SnapshotError;
 
@@ -154,6 +155,8 @@ impl<C: ConsumerContext> Restore<'_, C> {
         deadline: Instant,
     ) -> Result<BTreeMap<i32, i64>, RestoreError> {
         let mut asked = 0;
+        // Once ended, a name has nothing open any more: to take it again would only hurt whoever has it now.
+        let mut ended: HashSet<String> = HashSet::from([self.transactional_id.to_owned()]);
         loop {
             match self.consumer.committed_offsets(self.list(partitions), ORPHAN) {
                 Ok(list) => {
@@ -172,7 +175,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
                 }
                 Err(error) if Instant::now() > deadline => return Err(error.into()),
                 // Somebody's transaction is pending: its end decides.
-                Err(_) => self.succeed(partitions, undecided)?,
+                Err(_) => self.succeed(partitions, undecided, &mut ended)?,
             }
         }
     }
@@ -187,19 +190,21 @@ impl<C: ConsumerContext> Restore<'_, C> {
 
     /// Ends what vanished workers left open, by taking their names for a moment: the metadata of the last commit tells
     /// who held a partition. A worker that lives after all makes its clients anew, and nothing of it is lost.
-    fn succeed(&self, partitions: &[i32], undecided: &BaseConsumer) -> Result<(), RestoreError> {
+    fn succeed(
+        &self,
+        partitions: &[i32],
+        undecided: &BaseConsumer,
+        ended: &mut HashSet<String>,
+    ) -> Result<(), RestoreError> {
         // A coordinator that does not answer this either is slow or away: nothing tells that somebody is gone.
         let Ok(list) = undecided.committed_offsets(self.list(partitions), ORPHAN) else {
             return Ok(());
         };
         let elements = list.elements();
-        let mut owners: Vec<&str> = elements
-            .iter()
-            .filter_map(|element| owner(element.metadata()))
-            .collect();
-        owners.sort_unstable();
-        owners.dedup();
-        for owner in owners.into_iter().filter(|owner| *owner != self.transactional_id) {
+        for owner in elements.iter().filter_map(|element| owner(element.metadata())) {
+            if !ended.insert(owner.to_owned()) {
+                continue;
+            }
             warn!(owner, "a vanished worker's transaction is still open: it is ended");
             self.plan.metrics.count("orphans_ended_total", &[]);
             let config = producer_config(self.plan, &self.plan.kafka.client()?, owner);
@@ -301,9 +306,4 @@ impl<C: ConsumerContext> Restore<'_, C> {
         }
         Ok(task)
     }
-}
-
-/// The name in the metadata of a commit.
-fn owner(metadata: &str) -> Option<&str> {
-    metadata.split(';').find_map(|part| part.strip_prefix("owner="))
 }

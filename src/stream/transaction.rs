@@ -1,22 +1,27 @@
 //! The open transaction of a worker, and the producer that it is written with.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::KafkaError;
-use rdkafka::producer::{DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use tracing::warn;
 
 use super::native;
 use super::trouble::Trouble;
 use crate::alert::Level;
 
-pub(super) type TransactionalProducer = ThreadedProducer<DefaultProducerContext>;
+pub(super) type TransactionalProducer = ThreadedProducer<Connections>;
 
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+/// After so long without an answer the client sends a request a second time: `socket.timeout.ms`.
+pub(super) const SENT_AGAIN_AFTER: Duration = Duration::from_secs(4);
 /// How long the client may be over its time with an answer about offsets.
 const OFFSETS_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -45,7 +50,34 @@ impl Transaction {
     }
 }
 
+/// Remembers that a connection of the producer broke. Delivery reports come only for failures, which fail the commit.
+#[derive(Debug, Default)]
+pub struct Connections {
+    broke: AtomicBool,
+}
+
+impl ClientContext for Connections {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) {
+            self.broke.store(true, Ordering::Relaxed);
+        }
+        warn!(%error, reason, "Kafka client");
+    }
+}
+
+impl ProducerContext for Connections {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
 /// A producer with a name of its own: who takes the name ends what an earlier holder left open.
+///
+/// All transactions of one producer have the same epoch in the protocol that the client speaks. A request that the client
+/// sent twice, because an answer did not come, may reach the broker late the first time: in the middle of a later
+/// transaction, which it would end or whose offsets it would replace (<https://jepsen.io/analyses/bufstream-0.1.0>). That
+/// is why a producer that may have sent anything twice is not used again: taking the name anew gives a new epoch, and
+/// what comes late is refused.
 pub(super) struct Writer {
     /// Shared with the thread that asks for offsets, which may be left behind.
     producer: Arc<TransactionalProducer>,
@@ -55,7 +87,7 @@ impl Writer {
     /// Takes the name in `transactional.id`. It can take a second.
     pub(super) fn start(config: &ClientConfig, patience: Duration) -> Result<Self, Trouble> {
         let producer: TransactionalProducer = config
-            .create()
+            .create_with_context(Connections::default())
             .map_err(|error| Trouble::Stop(format!("producer: {error}")))?;
         let deadline = Instant::now() + patience;
         retry(deadline, || producer.init_transactions(left(deadline)))?;
@@ -66,6 +98,11 @@ impl Writer {
 
     pub(super) fn producer(&self) -> &TransactionalProducer {
         &self.producer
+    }
+
+    /// A connection broke since it was made.
+    pub(super) fn has_lost_connections(&self) -> bool {
+        self.producer.context().broke.load(Ordering::Relaxed)
     }
 
     pub(super) fn begin(&self) -> Result<(), Trouble> {
@@ -120,6 +157,17 @@ impl Writer {
     pub(super) fn abort(&self) -> Result<(), Trouble> {
         let deadline = Instant::now() + ABORT_PATIENCE;
         retry(deadline, || self.producer.abort_transaction(ABORT_PATIENCE))
+    }
+}
+
+impl Drop for Writer {
+    /// Closing a client asks the brokers, which may not answer.
+    fn drop(&mut self) {
+        let producer = Arc::clone(&self.producer);
+        let closing = std::thread::Builder::new().name("close-producer".into());
+        if closing.spawn(move || drop(producer)).is_err() {
+            warn!("no thread to close a producer on");
+        }
     }
 }
 

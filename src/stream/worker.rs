@@ -26,6 +26,7 @@ use super::settings::{DeadLetterSettings, KafkaSettings, StreamSettings, TopicSe
 use super::task::Task;
 use super::transaction::Writer;
 use super::trouble::Trouble;
+use super::twin;
 use crate::pipeline::Pipeline;
 use crate::record::Limits;
 use crate::telemetry::{Heartbeat, Metrics};
@@ -42,6 +43,8 @@ pub struct Plan {
     pub metrics: Arc<Metrics>,
     pub heartbeat: Arc<Heartbeat>,
     pub stop: Arc<AtomicBool>,
+    /// Told in every commit, so that two processes of one name can be told apart; random.
+    pub process: String,
 }
 
 const POLL_IDLE: Duration = Duration::from_millis(50);
@@ -53,9 +56,10 @@ const INIT_PATIENCE: Duration = Duration::from_secs(30);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(4);
 /// So many rewinds with no commit between them, and the clients are made anew: that waits longer each time.
 const REWINDS: u32 = 3;
-/// So many times fenced within a minute: another process has our name, or this one stalled as often for longer than a
-/// transaction may last, and should not go on either.
+/// So many times fenced within a minute with another process of our name in sight, or more without: two that fence each
+/// other at once never come to commit anything that could be seen. One of the two has to go.
 const FENCES: usize = 3;
+const FENCES_UNSEEN: usize = 6;
 const FENCES_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs until it is told to stop; rebuilds its clients as often as needed.
@@ -68,9 +72,10 @@ pub fn run<T: Task>(plan: &Plan, number: usize) -> Result<(), Trouble> {
         if let Err(Trouble::Fenced(reason)) = &ended {
             fences.retain(|fence| fence.elapsed() < FENCES_WITHIN);
             fences.push(Instant::now());
-            if fences.len() >= FENCES {
+            let seen = fences.len() >= FENCES && twin::is_seen(plan, &transactional_id(plan, number));
+            if seen || fences.len() >= FENCES_UNSEEN {
                 return Err(Trouble::Stop(format!(
-                    "another process uses kafka.instance {:?}, or seems to: give each process its own ({reason})",
+                    "another process uses kafka.instance {:?}: give each process its own ({reason})",
                     plan.kafka.instance
                 )));
             }
@@ -93,6 +98,11 @@ pub fn run<T: Task>(plan: &Plan, number: usize) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Stable over restarts, so that a worker that comes back ends what it left open.
+fn transactional_id(plan: &Plan, number: usize) -> String {
+    format!("{}.{}.{number}", plan.kafka.group, plan.kafka.instance)
+}
+
 struct Worker<'p, T: Task> {
     plan: &'p Plan,
     number: usize,
@@ -101,7 +111,7 @@ struct Worker<'p, T: Task> {
 
 impl<'p, T: Task> Worker<'p, T> {
     fn start(plan: &'p Plan, number: usize) -> Result<Self, Trouble> {
-        let transactional_id = format!("{}.{}.{number}", plan.kafka.group, plan.kafka.instance);
+        let transactional_id = transactional_id(plan, number);
         let client = plan.kafka.client().map_err(|e| Trouble::Stop(e.to_string()))?;
         // Before joining the group: it can take a second, and calls wait for a member.
         let writer = Writer::start(&producer_config(plan, &client, &transactional_id), INIT_PATIENCE)?;
@@ -266,15 +276,6 @@ impl<T: Task> ConsumerContext for Assignment<T> {
             other => Err(Trouble::Rebuild(format!("rebalance failed: {other:?}"))),
         };
         if let Err(trouble) = done {
-            // After a rewind what stays assigned goes on.
-            if matches!(trouble, Trouble::Rewind(_)) {
-                engine.fail(trouble);
-                return;
-            }
-            // A callback that assigns nothing leaves the client waiting for it, even while it is being closed.
-            if let Err(error) = consumer.unassign() {
-                warn!(%error, "nothing could be unassigned");
-            }
             engine.fail(trouble);
         }
     }

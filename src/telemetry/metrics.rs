@@ -90,7 +90,7 @@ const fn histogram(
 }
 
 /// The catalogue.
-pub const SERIES: [Series; 51] = [
+pub const SERIES: [Series; 52] = [
     counter(
         "records_consumed_total",
         &["topic"],
@@ -206,6 +206,12 @@ pub const SERIES: [Series; 51] = [
         &[],
         Start::Plain,
         "Transactions aborted, their state read back and their records read again.",
+    ),
+    counter(
+        "producer_renewals_total",
+        &[],
+        Start::Plain,
+        "Producers made anew after a commit in which a request may have been sent twice.",
     ),
     counter(
         "orphans_ended_total",

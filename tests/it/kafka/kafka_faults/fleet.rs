@@ -181,9 +181,16 @@ impl<'s> Fleet<'s> {
     fn twin(&mut self, number: usize) {
         let mut twin = self.start(number, None);
         let own = self.processes[number].as_mut().unwrap();
-        wait_until("one of the two ends", Duration::from_secs(60), || {
-            !twin.is_running() || !own.is_running()
-        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while twin.is_running() && own.is_running() {
+            assert!(
+                Instant::now() < deadline,
+                "both go on\n{}\n--\n{}",
+                twin.log(),
+                own.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
         std::thread::sleep(Duration::from_secs(3));
         let (ended, stays) = if own.is_running() {
             (&twin, &mut *own)
