@@ -146,12 +146,14 @@ fn boxed(text: Option<String>) -> Option<Box<str>> {
 
 /// Bits → keys of the facts.
 fn fact_keys(lexicon: &Lexicon, bits: u128) -> Vec<u32> {
-    lexicon
-        .facts
-        .iter()
-        .filter(|(bit, _)| bits >> **bit & 1 == 1)
-        .map(|(_, concept)| lexicon.key(*concept))
-        .collect()
+    let mut left = bits;
+    let mut keys = Vec::with_capacity(bits.count_ones() as usize);
+    while left != 0 {
+        let bit = left.trailing_zeros() as u8;
+        left &= left - 1;
+        keys.extend(lexicon.facts.get(&bit).map(|concept| lexicon.key(*concept)));
+    }
+    keys
 }
 
 fn fact_bits(lexicon: &Lexicon, keys: &[u32]) -> u128 {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tracing::warn;
@@ -50,7 +50,7 @@ impl Transaction {
     }
 }
 
-/// Remembers that a connection of the producer broke. Delivery reports come only for failures, which fail the commit.
+/// Remembers that a connection of the producer broke, with whatever was under way on it. Delivery reports come only for failures, which fail the commit.
 #[derive(Debug, Default)]
 pub struct Connections {
     broke: AtomicBool,
@@ -58,7 +58,8 @@ pub struct Connections {
 
 impl ClientContext for Connections {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) {
+        // A connection that never came about carried no request.
+        if reason.contains("in state UP") {
             self.broke.store(true, Ordering::Relaxed);
         }
         warn!(%error, reason, "Kafka client");

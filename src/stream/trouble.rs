@@ -12,7 +12,8 @@ pub enum Trouble {
     /// The clients' state is unclear: make them anew and read the state back.
     #[error("{0}")]
     Rebuild(String),
-    /// The producer's name is not ours any more: its transactional id was initialised elsewhere, or timed out.
+    /// A name is not ours any more: the transactional id was initialised elsewhere, or timed out; or another process is
+    /// the static member now.
     #[error("{0}")]
     Fenced(String),
     /// Nothing sensible is left to do here.
@@ -31,9 +32,11 @@ impl Trouble {
             | RDKafkaErrorCode::SaslAuthenticationFailed => {
                 Self::Stop(format!("Kafka refuses us: {text}; check user and ACLs"))
             }
-            RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch => {
-                Self::Fenced(text)
-            }
+            // The last is the name of a static member.
+            RDKafkaErrorCode::ProducerFenced
+            | RDKafkaErrorCode::Fenced
+            | RDKafkaErrorCode::InvalidProducerEpoch
+            | RDKafkaErrorCode::FencedInstanceId => Self::Fenced(text),
             _ if requires_abort => Self::Rewind(text),
             _ => Self::Rebuild(text),
         }

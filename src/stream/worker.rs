@@ -75,8 +75,9 @@ pub fn run<T: Task>(plan: &Plan, number: usize) -> Result<(), Trouble> {
             let seen = fences.len() >= FENCES && twin::is_seen(plan, &transactional_id(plan, number));
             if seen || fences.len() >= FENCES_UNSEEN {
                 return Err(Trouble::Stop(format!(
-                    "another process uses kafka.instance {:?}: give each process its own ({reason})",
-                    plan.kafka.instance
+                    "another process uses kafka.instance {:?}{}: give each process its own ({reason})",
+                    plan.kafka.instance,
+                    if seen { "" } else { ", or seems to" }
                 )));
             }
         }

@@ -103,6 +103,8 @@ impl Site {
             .set("bootstrap.servers", &self.bootstrap)
             .set("message.max.bytes", "12000000")
             .set("enable.idempotence", "true")
+            // As Java's clients do it, which is not this client's own way: outputs must follow their input all the same.
+            .set("partitioner", "murmur2_random")
             .create()
             .unwrap()
     }

@@ -45,6 +45,8 @@ pub enum Fault {
 pub struct Fleet<'s> {
     site: &'s Site,
     cluster: Option<&'s Cluster>,
+    /// Members keep their places over a restart.
+    static_members: bool,
     random: StdRng,
     processes: Vec<Option<Serve>>,
     pub kills: usize,
@@ -53,10 +55,11 @@ pub struct Fleet<'s> {
 }
 
 impl<'s> Fleet<'s> {
-    pub fn new(site: &'s Site, cluster: Option<&'s Cluster>, seed: u64) -> Self {
+    pub fn new(site: &'s Site, cluster: Option<&'s Cluster>, static_members: bool, seed: u64) -> Self {
         let mut fleet = Self {
             site,
             cluster,
+            static_members,
             random: StdRng::seed_from_u64(seed),
             processes: Vec::new(),
             kills: 0,
@@ -76,6 +79,9 @@ impl<'s> Fleet<'s> {
             ("CALLWARD_KAFKA__INSTANCE", instance.as_str()),
             ("CALLWARD_STREAM__WORKERS", "1"),
         ];
+        if self.static_members {
+            environment.push(("CALLWARD_KAFKA__STATIC_MEMBERSHIP", "true"));
+        }
         if let Some(point) = &fail_point {
             environment.push(("CALLWARD_FAIL_POINT", point));
         }

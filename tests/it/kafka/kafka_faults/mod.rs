@@ -103,6 +103,7 @@ struct Row<'c> {
     noise: Noise,
     /// Calls that are on the line at the same time.
     abreast: usize,
+    static_members: bool,
     /// Milliseconds between two faults.
     pause: std::ops::Range<u64>,
 }
@@ -117,6 +118,7 @@ impl Row<'_> {
             cluster: None,
             noise: Noise::default(),
             abreast: ABREAST,
+            static_members: false,
             pause,
         }
     }
@@ -151,7 +153,7 @@ impl Row<'_> {
 
     fn strike(&self, site: &Site, faults: &mut dyn Iterator<Item = Fault>) -> usize {
         let mut random = StdRng::seed_from_u64(self.seed);
-        let mut fleet = Fleet::new(site, self.cluster, self.seed);
+        let mut fleet = Fleet::new(site, self.cluster, self.static_members, self.seed);
         for process in fleet.processes() {
             process.wait_until("ready", |serve| serve.get("/readyz").0 == 200);
         }
@@ -208,9 +210,10 @@ impl Row<'_> {
         }
         let told = |name: &str, fleet: &mut Fleet<'_>| fleet.processes().map(|process| process.sum(name)).sum::<f64>();
         println!(
-            "  of the processes that live: {} rewinds, {} rebuilds, {} orphans ended",
+            "  of the processes that live: {} rewinds, {} rebuilds, {} producers renewed, {} orphans ended",
             told("callward_rewinds_total", &mut fleet),
             told("callward_rebuilds_total", &mut fleet),
+            told("callward_producer_renewals_total", &mut fleet),
             told("callward_orphans_ended_total", &mut fleet)
         );
         let wrong = checker.end();
@@ -288,6 +291,24 @@ fn matrix_f5_f6_f7_pauses_shorter_and_longer_than_transaction_and_session() {
 #[ignore = "of the fault matrix: tests/run --faults"]
 fn matrix_f8_joins_and_leaves() {
     assert_eq!(Row::of("f8", 100..500).run(&[Fault::JoinAndLeave; 10]), 0);
+}
+
+#[test]
+#[ignore = "of the fault matrix: tests/run --faults"]
+fn matrix_f1_f4_f9_static_members() {
+    let row = Row {
+        static_members: true,
+        ..Row::of("static", 500..2_500)
+    };
+    let faults = [
+        Fault::Kill,
+        Fault::Terminate,
+        Fault::Pause(9),
+        Fault::FailPoint("after_offsets"),
+        Fault::Twin,
+        Fault::KillAll,
+    ];
+    assert_eq!(row.run(&faults), 1 + 2 + 3);
 }
 
 #[test]
