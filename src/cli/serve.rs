@@ -1,5 +1,6 @@
 //! `callward serve`: settings, model, stream, delivery, http, wait for a signal, drain with a deadline.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -215,7 +216,9 @@ fn spawn(
     std::thread::Builder::new()
         .name(format!("worker-{number}"))
         .spawn(move || {
-            let result = stream::run::<stream::Partition>(&plan, number);
+            // However it ends, the process must hear of it.
+            let run = AssertUnwindSafe(|| stream::run::<stream::Partition>(&plan, number));
+            let result = catch_unwind(run).unwrap_or_else(|_| Err(Trouble::Stop("a worker panicked".into())));
             let _ = ended.try_send(());
             result
         })

@@ -2,6 +2,7 @@
 //! over transaction and session to poll interval.
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use super::transaction::SENT_AGAIN_AFTER;
 use super::worker::Plan;
@@ -28,7 +29,9 @@ pub(super) fn writer_config(client: &ClientConfig, transactional_id: &str, timeo
         .set("compression.type", "lz4")
         .set("message.max.bytes", (16 << 20).to_string())
         .set("queue.buffering.max.kbytes", "131072")
-        .set("delivery.report.only.error", "true");
+        .set("delivery.report.only.error", "true")
+        // At which it tells that a connection broke.
+        .set_log_level(RDKafkaLogLevel::Info);
     config
 }
 

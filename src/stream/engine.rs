@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::clients::producer_config;
 use super::fail_point;
@@ -29,8 +29,8 @@ const ALERT_PATIENCE: Duration = Duration::from_millis(2);
 const SPACING_QUIET: u32 = 1;
 const SPACING_BUSY: u32 = 3;
 const SEEK_PATIENCE: Duration = Duration::from_secs(5);
-/// Less than a worker may go without polling.
-const RENEW_PATIENCE: Duration = Duration::from_secs(15);
+/// Together with reading state back, less than a worker may go without polling.
+const RENEW_PATIENCE: Duration = Duration::from_secs(6);
 
 /// A partition that this worker holds.
 struct Owned<T> {
@@ -56,6 +56,9 @@ pub(super) struct Engine<T> {
     rewinds: u32,
     /// When the last commit ended, and how long it took.
     last_commit: Option<(Instant, Duration)>,
+    /// A request of the last transaction may have been sent twice: the name is taken anew before the next.
+    stale: bool,
+    closing: bool,
 }
 
 impl<T: Task> Engine<T> {
@@ -70,6 +73,8 @@ impl<T: Task> Engine<T> {
             trouble: None,
             rewinds: 0,
             last_commit: None,
+            stale: false,
+            closing: false,
         }
     }
 
@@ -94,16 +99,22 @@ impl<T: Task> Engine<T> {
 
     pub(super) fn assign(&mut self, consumer: &BaseConsumer<Assignment<T>>, numbers: &[i32]) -> Result<(), Trouble> {
         self.plan.metrics.count("rebalances_total", &["assign"]);
-        let restored = self.restore(consumer, numbers);
+        // What is open is committed first: reading state back may take longer than a transaction may last.
+        let restored = if self.closing {
+            Ok(TopicPartitionList::new())
+        } else {
+            self.commit(consumer).and_then(|()| self.restore(consumer, numbers))
+        };
         // A callback that assigns nothing, not even none, leaves the client waiting for it, even while it is closed.
         let none = TopicPartitionList::new();
         consumer.incremental_assign(restored.as_ref().unwrap_or(&none))?;
         restored?;
-        if !numbers.is_empty() {
-            // The claim: who holds it now stands in the commit's metadata before the first output for it.
-            self.begin()?;
+        if self.owned.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // The claim: who holds them now stands in the commit's metadata before the first output for them.
+        self.begin()?;
+        self.commit(consumer)
     }
 
     /// Reads the state of these partitions back and holds them from now on; where to go on reading each.
@@ -213,6 +224,7 @@ impl<T: Task> Engine<T> {
             .map_err(|error| Trouble::Rebuild(error.to_string()))?;
         let config = producer_config(&self.plan, &client, &self.transactional_id);
         self.writer = Writer::start(&config, RENEW_PATIENCE)?;
+        self.stale = false;
         Ok(())
     }
 
@@ -244,6 +256,14 @@ impl<T: Task> Engine<T> {
 
     fn begin(&mut self) -> Result<(), Trouble> {
         if self.open.is_none() {
+            if self.stale {
+                info!(
+                    worker = self.number,
+                    "something may have been sent twice: the producer is made anew"
+                );
+                self.plan.metrics.count("producer_renewals_total", &[]);
+                self.renew()?;
+            }
             self.writer.begin()?;
             self.open = Some(Transaction::begin());
         }
@@ -431,22 +451,13 @@ impl<T: Task> Engine<T> {
         Ok(())
     }
 
-    /// Ends the open transaction, if there is one, without effect.
-    pub(super) fn abort(&mut self) -> Result<(), Trouble> {
-        if self.open.take().is_none() {
-            return Ok(());
-        }
-        self.plan.metrics.count("commits_total", &["aborted"]);
-        self.writer
-            .abort()
-            .inspect_err(|error| error!(%error, "abort failed: the broker will end the transaction"))
-    }
-
+    /// What is held is held no more, and nothing is taken on: the client is about to be closed.
     pub(super) fn forget_all(&mut self) {
         for number in self.owned.keys() {
             self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
         }
         self.owned.clear();
+        self.closing = true;
     }
 
     /// `ends`: the last decided offset of each partition.
@@ -462,7 +473,7 @@ impl<T: Task> Engine<T> {
             let number = number.to_string();
             let labels = [topic, number.as_str()];
             metrics.set("consumer_lag_records", &labels, lag as f64);
-            let behind = if lag > 0 {
+            let behind = if lag > 0 && owned.last_record > 0 {
                 (now - owned.last_record).max(0) as f64 / 1000.0
             } else {
                 0.0

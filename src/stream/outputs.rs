@@ -18,7 +18,8 @@ use crate::alert::Level;
 use crate::pipeline::Outcome;
 use crate::telemetry::wall_millis;
 
-const QUEUE_FULL_PATIENCE: Duration = Duration::from_secs(10);
+/// Less than a transaction may last.
+const QUEUE_FULL_PATIENCE: Duration = Duration::from_secs(4);
 
 /// What stands beside an alert's value.
 #[derive(Clone, Copy, Debug)]

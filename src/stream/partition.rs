@@ -189,13 +189,24 @@ impl Partition {
                 continue;
             };
             let reached = last.plus_millis((clock - held.heard_at).max(0));
-            let (mut over, mut stepped_to) = (false, held.stepped_to);
-            pipeline.tick(&mut held.watched, reached, |outcome| {
+            let mut outcomes: Vec<Outcome> = Vec::new();
+            // The step works on a copy: a panic leaves the call as it was, without this deadline.
+            let mut watched = held.watched.clone();
+            let ticked = catch_unwind(AssertUnwindSafe(|| {
+                pipeline.tick(&mut watched, reached, |outcome| outcomes.push(outcome));
+            }));
+            if ticked.is_err() {
+                out(Output::Panicked);
+                self.hold(id, held);
+                continue;
+            }
+            held.watched = watched;
+            let mut over = false;
+            for outcome in &outcomes {
                 over |= outcome.over;
-                stepped_to = stepped_to.max(outcome.at.millis());
-                out(Output::Judged(&outcome));
-            });
-            held.stepped_to = stepped_to;
+                held.stepped_to = held.stepped_to.max(outcome.at.millis());
+                out(Output::Judged(outcome));
+            }
             self.dirty.insert(id.clone());
             if !over {
                 self.put(id, held);
@@ -235,6 +246,10 @@ impl Partition {
                 held.queued = queued;
             }
         }
+        self.hold(id, held);
+    }
+
+    fn hold(&mut self, id: CallId, held: Held) {
         self.active += usize::from(held.watched.call.ended.is_none());
         if let Some(old) = self.calls.insert(id, held) {
             self.active -= usize::from(old.watched.call.ended.is_none());

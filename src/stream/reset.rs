@@ -43,14 +43,7 @@ pub fn reset(
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .create()?;
-    // Kafka itself takes offsets in a transaction from somebody who is no member, whoever else is.
-    let groups = consumer.fetch_group_list(Some(&kafka.group), REQUEST)?;
-    if groups.groups().iter().any(|group| !group.members().is_empty()) {
-        return Err(Trouble::Stop(format!(
-            "the group {} has members: end all its processes first; nothing was changed",
-            kafka.group
-        )));
-    }
+    refuse_members(&consumer, &kafka.group)?;
     let metadata = consumer.fetch_metadata(Some(&topics.events), REQUEST)?;
     let numbers: Vec<i32> = metadata
         .topics()
@@ -66,7 +59,26 @@ pub fn reset(
         };
         offsets.add_partition_offset(&topics.events, *number, Offset::Offset(next))?;
     }
+    let undecided: BaseConsumer = client
+        .clone()
+        .set("group.id", &kafka.group)
+        .set("isolation.level", "read_uncommitted")
+        .create()?;
+    let deadline = Instant::now() + PATIENCE;
+    for number in &numbers {
+        let (_, end) = undecided.fetch_watermarks(&topics.state, *number, REQUEST)?;
+        while consumer.fetch_watermarks(&topics.state, *number, REQUEST)?.1 < end {
+            if Instant::now() > deadline {
+                return Err(Trouble::Stop(format!(
+                    "{} partition {number} is still undecided",
+                    topics.state
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
     let keys = keys(&consumer, &topics.state, &numbers)?;
+    refuse_members(&consumer, &kafka.group)?;
 
     // The worker's own limit for a transaction would be too short for the state of a million calls.
     let config = writer_config(
@@ -99,6 +111,17 @@ pub fn reset(
     })
 }
 
+/// Kafka itself takes offsets in a transaction from somebody who is no member, whoever else is.
+fn refuse_members(consumer: &BaseConsumer, group: &str) -> Result<(), Trouble> {
+    let groups = consumer.fetch_group_list(Some(group), REQUEST)?;
+    if groups.groups().iter().any(|group| !group.members().is_empty()) {
+        return Err(Trouble::Stop(format!(
+            "the group {group} has members: end all its processes first; nothing was changed"
+        )));
+    }
+    Ok(())
+}
+
 /// Keys that have a value, with their partitions.
 fn keys(consumer: &BaseConsumer, topic: &str, numbers: &[i32]) -> Result<BTreeSet<(i32, Vec<u8>)>, Trouble> {
     let mut list = TopicPartitionList::new();
@@ -106,9 +129,10 @@ fn keys(consumer: &BaseConsumer, topic: &str, numbers: &[i32]) -> Result<BTreeSe
         list.add_partition_offset(topic, *number, Offset::Beginning)?;
     }
     consumer.assign(&list)?;
-    let (mut keys, mut open) = (BTreeSet::new(), numbers.len());
+    let mut keys = BTreeSet::new();
+    let mut open: BTreeSet<i32> = numbers.iter().copied().collect();
     let deadline = Instant::now() + PATIENCE;
-    while open > 0 {
+    while !open.is_empty() {
         if Instant::now() > deadline {
             return Err(Trouble::Stop(format!(
                 "{topic} was not read to its end in {} s",
@@ -123,7 +147,7 @@ fn keys(consumer: &BaseConsumer, topic: &str, numbers: &[i32]) -> Result<BTreeSe
                     None => keys.remove(&key),
                 };
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(KafkaError::PartitionEOF(number))) => drop(open.remove(&number)),
             Some(Err(error)) => return Err(error.into()),
             None => {}
         }

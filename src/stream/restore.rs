@@ -65,12 +65,14 @@ pub enum RestoreError {
     },
 }
 
-const DEADLINE: Duration = Duration::from_secs(25);
+/// Less than a worker may go without polling.
+const DEADLINE: Duration = Duration::from_secs(20);
 const REQUEST: Duration = Duration::from_secs(5);
 
 /// Offsets that are undecided for so long are nobody's: who holds partitions decides them before giving them away.
 const ORPHAN: Duration = Duration::from_secs(1);
-const SUCCESSION: Duration = Duration::from_secs(10);
+const SUCCESSION: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
 /// A long restore tells how far it is each time that so many records were read.
 const PROGRESS: u64 = 100_000;
 
@@ -161,8 +163,17 @@ impl<C: ConsumerContext> Restore<'_, C> {
             match self.consumer.committed_offsets(self.list(partitions), ORPHAN) {
                 Ok(list) => {
                     asked += 1;
-                    let found: BTreeMap<i32, i64> = list
-                        .elements()
+                    let elements = list.elements();
+                    // An error of one partition is no "none".
+                    if elements.iter().any(|element| element.error().is_err()) && Instant::now() < deadline {
+                        std::thread::sleep(PAUSE);
+                        asked = 0;
+                        continue;
+                    }
+                    for element in &elements {
+                        element.error()?;
+                    }
+                    let found: BTreeMap<i32, i64> = elements
                         .iter()
                         .filter_map(|element| match element.offset() {
                             Offset::Offset(offset) => Some((element.partition(), offset)),
@@ -172,10 +183,18 @@ impl<C: ConsumerContext> Restore<'_, C> {
                     if found.len() == partitions.len() || asked >= 2 {
                         return Ok(found);
                     }
+                    std::thread::sleep(PAUSE);
                 }
                 Err(error) if Instant::now() > deadline => return Err(error.into()),
                 // Somebody's transaction is pending: its end decides.
-                Err(_) => self.succeed(partitions, undecided, &mut ended)?,
+                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {
+                    self.succeed(partitions, undecided, &mut ended)?;
+                }
+                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                    return Err(error.into());
+                }
+                // The coordinator moves, or is away.
+                Err(_) => std::thread::sleep(PAUSE),
             }
         }
     }
@@ -279,7 +298,11 @@ impl<C: ConsumerContext> Restore<'_, C> {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(number))) => open.retain(|one| *one != number),
-                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) | None => {}
+                // One of several brokers may be away.
+                Some(Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
+                )))
+                | None => {}
                 Some(Err(error)) => return Err(error.into()),
             }
             if Instant::now() > deadline {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use super::native;
 use super::trouble::Trouble;
@@ -19,7 +20,8 @@ use crate::alert::Level;
 
 pub(super) type TransactionalProducer = ThreadedProducer<Connections>;
 
-const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+/// Before a call is made again that the client says may be made again.
+const AGAIN: Duration = Duration::from_millis(10);
 /// After so long without an answer the client sends a request a second time: `socket.timeout.ms`.
 pub(super) const SENT_AGAIN_AFTER: Duration = Duration::from_secs(4);
 /// How long the client may be over its time with an answer about offsets.
@@ -50,18 +52,31 @@ impl Transaction {
     }
 }
 
-/// Remembers that a connection of the producer broke, with whatever was under way on it. Delivery reports come only for failures, which fail the commit.
+/// Remembers that a connection of the producer broke, with whatever was under way on it. The client tells that in its log
+/// alone, at level info, and the same within half a minute once. Delivery reports come only for failures, which fail the
+/// commit.
 #[derive(Debug, Default)]
 pub struct Connections {
     broke: AtomicBool,
 }
 
 impl ClientContext for Connections {
-    fn error(&self, error: KafkaError, reason: &str) {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // A connection that never came about carried no request.
-        if reason.contains("in state UP") {
+        if facility == "REQTMOUT" || facility == "FAIL" && message.contains("in state UP") {
             self.broke.store(true, Ordering::Relaxed);
         }
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                error!(facility, message, "Kafka client");
+            }
+            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => warn!(facility, message, "Kafka client"),
+            RDKafkaLogLevel::Info => info!(facility, message, "Kafka client"),
+            RDKafkaLogLevel::Debug => {}
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
         warn!(%error, reason, "Kafka client");
     }
 }
@@ -90,11 +105,12 @@ impl Writer {
         let producer: TransactionalProducer = config
             .create_with_context(Connections::default())
             .map_err(|error| Trouble::Stop(format!("producer: {error}")))?;
-        let deadline = Instant::now() + patience;
-        retry(deadline, || producer.init_transactions(left(deadline)))?;
-        Ok(Self {
+        let writer = Self {
             producer: Arc::new(producer),
-        })
+        };
+        let deadline = Instant::now() + patience;
+        retry(deadline, || writer.producer.init_transactions(left(deadline)))?;
+        Ok(writer)
     }
 
     pub(super) fn producer(&self) -> &TransactionalProducer {
@@ -149,24 +165,24 @@ impl Writer {
         loop {
             match native::commit(&self.producer, left(deadline)) {
                 Ok(()) => return Ok(()),
-                Err(refusal) if refusal.retriable && Instant::now() < deadline => {}
+                Err(refusal) if refusal.retriable && Instant::now() < deadline => std::thread::sleep(AGAIN),
                 Err(refusal) => return Err(Trouble::of(refusal.code, refusal.requires_abort, refusal.text)),
             }
         }
     }
-
-    pub(super) fn abort(&self) -> Result<(), Trouble> {
-        let deadline = Instant::now() + ABORT_PATIENCE;
-        retry(deadline, || self.producer.abort_transaction(ABORT_PATIENCE))
-    }
 }
 
 impl Drop for Writer {
-    /// Closing a client asks the brokers, which may not answer.
+    /// Closing a client asks the brokers, which may not answer: whoever is last to hold it waits, and that is never us.
     fn drop(&mut self) {
         let producer = Arc::clone(&self.producer);
         let closing = std::thread::Builder::new().name("close-producer".into());
-        if closing.spawn(move || drop(producer)).is_err() {
+        let closed = closing.spawn(move || {
+            while Arc::strong_count(&producer) > 1 {
+                std::thread::sleep(AGAIN);
+            }
+        });
+        if closed.is_err() {
             warn!("no thread to close a producer on");
         }
     }
@@ -197,7 +213,9 @@ fn retry(deadline: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) ->
     loop {
         match call() {
             Ok(()) => return Ok(()),
-            Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
+                std::thread::sleep(AGAIN);
+            }
             Err(error) => return Err(error.into()),
         }
     }

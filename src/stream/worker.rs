@@ -56,10 +56,8 @@ const INIT_PATIENCE: Duration = Duration::from_secs(30);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(4);
 /// So many rewinds with no commit between them, and the clients are made anew: that waits longer each time.
 const REWINDS: u32 = 3;
-/// So many times fenced within a minute with another process of our name in sight, or more without: two that fence each
-/// other at once never come to commit anything that could be seen. One of the two has to go.
+/// So many times fenced within a minute with another process of our name in sight: one of the two has to go.
 const FENCES: usize = 3;
-const FENCES_UNSEEN: usize = 6;
 const FENCES_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs until it is told to stop; rebuilds its clients as often as needed.
@@ -72,12 +70,10 @@ pub fn run<T: Task>(plan: &Plan, number: usize) -> Result<(), Trouble> {
         if let Err(Trouble::Fenced(reason)) = &ended {
             fences.retain(|fence| fence.elapsed() < FENCES_WITHIN);
             fences.push(Instant::now());
-            let seen = fences.len() >= FENCES && twin::is_seen(plan, &transactional_id(plan, number));
-            if seen || fences.len() >= FENCES_UNSEEN {
+            if fences.len() >= FENCES && twin::is_seen(plan, &transactional_id(plan, number)) {
                 return Err(Trouble::Stop(format!(
-                    "another process uses kafka.instance {:?}{}: give each process its own ({reason})",
-                    plan.kafka.instance,
-                    if seen { "" } else { ", or seems to" }
+                    "another process uses kafka.instance {:?}: give each process its own ({reason})",
+                    plan.kafka.instance
                 )));
             }
         }
@@ -141,10 +137,7 @@ impl<'p, T: Task> Worker<'p, T> {
             );
             self.engine().commit(&self.consumer)
         });
-        if closed.is_err() {
-            // Where it fails the broker ends the transaction, and it was logged.
-            drop(self.engine().abort());
-        }
+        // What is open then is left: whoever takes the name next ends it.
         self.engine().forget_all();
         self.close();
         closed
@@ -254,7 +247,7 @@ impl<T: Task> ClientContext for Assignment<T> {
         };
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         for (number, partition) in topic.partitions.iter().filter(|(number, _)| **number >= 0) {
-            ends.insert(*number, partition.ls_offset.max(partition.hi_offset));
+            ends.insert(*number, partition.ls_offset);
         }
     }
 
@@ -269,8 +262,15 @@ impl<T: Task> ClientContext for Assignment<T> {
 
 impl<T: Task> ConsumerContext for Assignment<T> {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         let numbers: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let Ok(mut engine) = self.engine.lock() else {
+            // The worker panicked, in the middle of something: nothing of it is committed, the partitions go.
+            drop(match event {
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => consumer.incremental_unassign(list),
+                _ => consumer.incremental_assign(&TopicPartitionList::new()),
+            });
+            return;
+        };
         let done = match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => engine.assign(consumer, &numbers),
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => engine.revoke(consumer, &numbers),

@@ -643,8 +643,9 @@ pub struct Heartbeat {
     workers: AtomicU64,
 }
 
-/// Seconds without a poll after which a worker counts as stuck.
-const STUCK_SECONDS: i64 = 10;
+/// Seconds without a poll after which the workers count as stuck: more than waiting for the brokers may take, which a
+/// restart would not mend.
+const STUCK_SECONDS: i64 = 40;
 
 impl Heartbeat {
     pub fn of(workers: u64) -> Arc<Self> {

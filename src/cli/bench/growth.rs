@@ -50,7 +50,6 @@ struct Row {
     /// Of a new process: until all partitions are taken over, and the longest that a worker read state for.
     takeover_seconds: f64,
     restore_seconds: f64,
-    restored_calls: usize,
 }
 
 const PATIENCE: Duration = Duration::from_secs(1200);
@@ -108,7 +107,9 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
         );
     }
     println!(
-        "A busy line has an event of a call every five seconds or so: events/s times five is the calls that one process serves."
+        "events/s holds the start of the process and its joining, so it tells least where there are few calls. A call has \
+         an event every five seconds or so: with half of events/s as head-room, one process serves about twice and a half \
+         as many calls at once."
     );
     Ok(())
 }
@@ -142,7 +143,6 @@ fn measure(site: &Site, calls: usize, events: usize, workers: usize) -> anyhow::
         resident_bytes_a_call: (resident - empty) / calls as f64,
         takeover_seconds: takeover,
         restore_seconds: restored,
-        restored_calls: calls,
     })
 }
 

@@ -157,7 +157,7 @@ impl Process {
             .sum()
     }
 
-    /// Waits until so many events are committed; how long it has looked.
+    /// Waits until so many events are committed, and tells how many are.
     pub fn wait_for(&mut self, events: i64, patience: Duration) -> anyhow::Result<i64> {
         let deadline = Instant::now() + patience;
         loop {

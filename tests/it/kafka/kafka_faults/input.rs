@@ -21,7 +21,6 @@ fn matrix_f23_the_changelog_is_compacted_while_it_is_read() {
         &site,
         &[site.topic("state")],
         &[
-            ("cleanup.policy", "compact"),
             ("segment.ms", "1000"),
             ("min.cleanable.dirty.ratio", "0.01"),
             ("delete.retention.ms", "100"),

@@ -216,6 +216,14 @@ impl Row<'_> {
             told("callward_producer_renewals_total", &mut fleet),
             told("callward_orphans_ended_total", &mut fleet)
         );
+        // Outputs without their offsets would be read again and skipped.
+        assert_eq!(
+            told("callward_records_already_applied_total", &mut fleet),
+            0.0,
+            "{}",
+            fleet.schedule
+        );
+        assert!(!fleet.logs().contains("state is ahead"), "{}", fleet.schedule);
         let wrong = checker.end();
         assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), fleet.schedule);
         // Deadlines that only time brings may come a moment later.

@@ -1,7 +1,7 @@
 //! A TCP proxy before each broker that knows where a request of Kafka's protocol begins and what it asks for: enough to
 //! cut, to delay, and to lose a single answer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +42,9 @@ struct Shared {
     mode: Mutex<Mode>,
     /// Where the broker listens.
     behind: OnceLock<String>,
-    open: Mutex<Vec<TcpStream>>,
+    /// Both ends of each connection, by its number.
+    open: Mutex<HashMap<usize, [TcpStream; 2]>>,
+    connections: AtomicUsize,
     /// Requests that were swallowed or held.
     hits: AtomicUsize,
     random: Mutex<StdRng>,
@@ -63,7 +65,8 @@ impl Proxy {
             shared: Arc::new(Shared {
                 mode: Mutex::new(Mode::Pass),
                 behind: OnceLock::new(),
-                open: Mutex::new(Vec::new()),
+                open: Mutex::default(),
+                connections: AtomicUsize::new(0),
                 hits: AtomicUsize::new(0),
                 random: Mutex::new(StdRng::seed_from_u64(seed)),
             }),
@@ -85,8 +88,8 @@ impl Proxy {
     pub fn set(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
         if mode == Mode::Cut {
-            for stream in self.shared.open.lock().unwrap().drain(..) {
-                let _ = stream.shutdown(Shutdown::Both);
+            for (_, ends) in self.shared.open.lock().unwrap().drain() {
+                ends.iter().for_each(|end| drop(end.shutdown(Shutdown::Both)));
             }
         }
     }
@@ -111,12 +114,14 @@ impl Shared {
         let _ = (client.set_nodelay(true), broker.set_nodelay(true));
         let streams = [&client, &broker, &client, &broker].map(|stream| stream.try_clone().unwrap());
         let [from_client, to_broker, to_client, from_broker] = streams;
-        self.open.lock().unwrap().extend([client, broker]);
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().unwrap().insert(number, [client, broker]);
         // Correlation ids of requests whose answers are to be swallowed.
         let doomed = Arc::new(Mutex::new(HashSet::new()));
         let (shared, marked) = (self.clone(), doomed.clone());
         std::thread::spawn(move || shared.requests(from_client, to_broker, &marked));
         self.answers(from_broker, to_client, &doomed);
+        self.open.lock().unwrap().remove(&number);
     }
 
     fn requests(&self, mut from: TcpStream, mut to: TcpStream, doomed: &Mutex<HashSet<[u8; 4]>>) {
