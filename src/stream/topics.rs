@@ -58,6 +58,11 @@ pub fn wanted(topics: &TopicSettings) -> Vec<Wanted> {
     ]
 }
 
+fn is_less(found: &str, wanted: &str) -> bool {
+    let numbers = found.parse::<u64>().ok().zip(wanted.parse::<u64>().ok());
+    numbers.is_some_and(|(found, wanted)| found < wanted)
+}
+
 /// What is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -182,7 +187,9 @@ pub async fn check(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<
                 findings.push(Finding {
                     topic: topic.name.clone(),
                     problem,
-                    fatal: *key == "cleanup.policy",
+                    // A dead letter that does not fit would hold up its partition for good.
+                    fatal: *key == "cleanup.policy"
+                        || topic.name == topics.dead_letter && *key == "max.message.bytes" && is_less(&found, value),
                 });
             }
         }
