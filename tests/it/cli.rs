@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
 fn every_command_has_help_with_examples() {
     for command in [
         "demo", "serve", "watch", "replay", "topics", "config", "score", "train", "evaluate", "bench", "explain",
-        "models",
+        "models", "reset",
     ] {
         let help = callward(&[command, "--help"]);
         assert!(help.status.success(), "{command}");

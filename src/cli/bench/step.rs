@@ -35,6 +35,7 @@ struct Times {
 }
 
 #[derive(Debug, clap::Args)]
+#[group(id = "step")]
 pub struct Args {
     /// Calls to step through; without them the made-up calls of the demo.
     file: Option<PathBuf>,
