@@ -1,9 +1,10 @@
 //! Whether another process has our name. Being fenced alone does not tell: who takes over from a worker that seems gone
 //! fences it too, and so does the broker where a transaction lasted too long.
 
+use std::time::Duration;
+
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use std::time::Duration;
 
 use super::worker::Plan;
 
