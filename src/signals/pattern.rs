@@ -55,11 +55,20 @@ pub enum PatternError {
     TooMany { pattern: String },
     #[error("pattern {pattern:?}: more than 255 steps, write it as several")]
     TooLong { pattern: String },
+    #[error("pattern {pattern:?}: the lexicon has over 65,000 different sets of words by now: share atoms")]
+    TooManyClasses { pattern: String },
 }
 
 /// More steps than a sequence may have.
 pub fn too_long(pattern: &str) -> PatternError {
     PatternError::TooLong {
+        pattern: pattern.to_owned(),
+    }
+}
+
+/// More sets of words than can be numbered.
+pub fn too_many_classes(pattern: &str) -> PatternError {
+    PatternError::TooManyClasses {
         pattern: pattern.to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::phrases::Phrases;
-use super::{ALWAYS, Anchor, Audience, Automaton, Bits, Force, Part, Reach, Row, Rule, Step, Wanted, Written};
+use super::{ALWAYS, Audience, Automaton, ClassId, Classes, Force, Look, Part, Reach, Row, Rule, Sign, Step, Written};
 use crate::signals::common;
 use crate::signals::lexicon::ConceptId;
 use crate::signals::pattern::{self, Atoms, Class, PatternError};
@@ -12,19 +12,13 @@ use crate::signals::pattern::{self, Atoms, Class, PatternError};
 /// Collects the wordings of all concepts.
 #[derive(Default)]
 pub struct Builder {
-    classes: HashMap<Class, u32>,
+    classes: HashMap<Class, ClassId>,
     rules: Vec<Rule>,
     steps: Vec<Step>,
+    pattern_of: Vec<u32>,
     reach: Vec<Reach>,
     audience: Vec<&'static [Audience]>,
     written: Vec<Written>,
-}
-
-/// A rule and the classes that it wants beside its anchor, the rarest first.
-#[derive(Clone, Copy)]
-struct Anchored {
-    rule: u32,
-    wants: [u32; 2],
 }
 
 /// What a class is for; one that serves in several ways is the first of them.
@@ -37,14 +31,8 @@ enum Role {
     AnchorOnly,
 }
 
-struct Renumbered {
-    by_old: Vec<u32>,
-    /// Where the numbers of wanted classes end, and of those that stand beside an anchor.
-    ends: [u32; 2],
-}
-
-/// Words in 10,000 from which the absence of a class dismisses too little to ask for it.
-const TOO_COMMON: u32 = 300;
+/// Words in a million from which the absence of a class dismisses too little to ask for it.
+const TOO_COMMON: u32 = 30_000;
 
 impl Builder {
     pub fn concept(
@@ -67,20 +55,19 @@ impl Builder {
                     states: force != Force::Cancels,
                 });
                 for sequence in pattern::parse(written, atoms)? {
-                    let steps = sequence.0.into_iter().map(|(gap, class)| Step {
-                        gap,
-                        class: self.class(class),
-                        sieve: 0,
+                    let steps = sequence.0.into_iter().map(|(gap, class)| {
+                        let class = self.class(class).ok_or_else(|| pattern::too_many_classes(written))?;
+                        Ok(Step { gap, class, sieve: 0 })
                     });
-                    let steps: Vec<Step> = steps.collect();
+                    let steps = steps.collect::<Result<Vec<Step>, PatternError>>()?;
                     self.rules.push(Rule {
                         steps: self.steps.len() as u32,
-                        written: place,
                         concept,
                         force,
                         count: u8::try_from(steps.len()).map_err(|_| pattern::too_long(written))?,
                         anchor: 0,
                     });
+                    self.pattern_of.push(place);
                     self.steps.extend(steps);
                 }
             }
@@ -88,10 +75,11 @@ impl Builder {
         Ok(())
     }
 
-    fn class(&mut self, mut class: Class) -> u32 {
+    fn class(&mut self, mut class: Class) -> Option<ClassId> {
         class.prune();
-        let next = self.classes.len() as u32;
-        *self.classes.entry(class).or_insert(next)
+        let next = ClassId::try_from(self.classes.len()).ok()?;
+        // One number is kept for the class that is always there.
+        (next < ClassId::MAX).then(|| *self.classes.entry(class).or_insert(next))
     }
 
     /// By class.
@@ -100,20 +88,17 @@ impl Builder {
         let mut commonness = vec![0; self.classes.len()];
         for (class, id) in &self.classes {
             let phrases: u32 = class.phrases.iter().map(|phrase| common::often(phrase, &common)).sum();
-            commonness[*id as usize] = phrases + 30 * class.ranges.len() as u32;
+            commonness[usize::from(*id)] = phrases + 3_000 * class.ranges.len() as u32;
         }
         commonness
     }
 
-    /// Numbers the classes anew: first, from 1 on, those that are wanted beside an anchor, then those that may stand
-    /// beside one, those near each other that share their commonest phrase. Returns the new numbers by the old.
-    fn renumber(&mut self, roles: &[Role]) -> Renumbered {
+    /// The new number of each class, from 1 on: first those that are wanted beside an anchor, then those that may stand
+    /// beside one, those near each other that share their commonest phrase. Also where the numbers of these roles end.
+    fn numbers(&self, roles: &[Role]) -> (Vec<ClassId>, [ClassId; 2]) {
         let mut spread: HashMap<&str, usize> = HashMap::new();
-        for class in self.classes.keys() {
-            class
-                .phrases
-                .iter()
-                .for_each(|phrase| *spread.entry(phrase).or_default() += 1);
+        for phrase in self.classes.keys().flat_map(|class| &class.phrases) {
+            *spread.entry(phrase).or_default() += 1;
         }
         let commonest_first = |class: &Class| {
             let phrases = class.phrases.iter();
@@ -126,100 +111,86 @@ impl Builder {
         let mut order: Vec<_> = self
             .classes
             .iter()
-            .map(|(class, id)| (roles[*id as usize], commonest_first(class), &class.ranges, *id))
+            .map(|(class, id)| (roles[usize::from(*id)], commonest_first(class), &class.ranges, *id))
             .collect();
         order.sort();
-        let mut new = Renumbered {
-            by_old: vec![0; order.len()],
-            ends: [0; 2],
-        };
-        let mut next = ALWAYS + 1;
-        for role in [Role::Wanted, Role::Beside, Role::AnchorOnly] {
-            for (.., old) in order.iter().filter(|(of, ..)| *of == role) {
-                new.by_old[*old as usize] = next;
-                next += 1;
-            }
-            // Each role has words of its own in a set of classes.
-            next = next.next_multiple_of(u32::BITS);
-            if let Some(end) = new.ends.get_mut(role as usize) {
-                *end = next;
-            }
+        let mut numbers = vec![ALWAYS; order.len()];
+        for (new, (.., old)) in (ALWAYS + 1..).zip(&order) {
+            numbers[usize::from(*old)] = new;
         }
-        self.classes.values_mut().for_each(|id| *id = new.by_old[*id as usize]);
-        self.steps
-            .iter_mut()
-            .for_each(|step| step.class = new.by_old[step.class as usize]);
-        new
+        let end = |role| ALWAYS + 1 + order.partition_point(|(of, ..)| *of <= role) as ClassId;
+        (numbers, [end(Role::Wanted), end(Role::Beside)])
     }
 
     pub fn build(mut self) -> Automaton {
         let commonness = self.commonness();
-        let mut roles = vec![Role::AnchorOnly; commonness.len()];
-        let mut anchors_of = Vec::with_capacity(self.rules.len());
+        let mut roles = vec![Role::AnchorOnly; self.classes.len()];
+        let mut looks = Vec::with_capacity(self.rules.len());
         for rule in &mut self.rules {
             let steps = rule.steps(&self.steps);
+            let class = |step: usize| steps[step].class;
+            let often = |step: usize| commonness[usize::from(class(step))];
             let mut rarest_first: Vec<usize> = (0..steps.len()).collect();
-            rarest_first.sort_by_key(|step| commonness[steps[*step].class as usize]);
-            rule.anchor = rarest_first[0] as u8;
-            let class = |place: usize| rarest_first.get(place).map(|step| steps[*step].class);
-            let wants = [1, 2].map(|place| class(place).filter(|class| commonness[*class as usize] < TOO_COMMON));
+            rarest_first.sort_by_key(|step| often(*step));
+            let wants = [1, 2].map(|place| {
+                let step = rarest_first.get(place).filter(|step| often(**step) < TOO_COMMON);
+                step.map(|step| class(*step))
+            });
             for step in &rarest_first[1..] {
-                let class = steps[*step].class;
-                let role = if wants.contains(&Some(class)) {
-                    Role::Wanted
-                } else {
-                    Role::Beside
-                };
-                roles[class as usize] = roles[class as usize].min(role);
+                let is_wanted = wants.contains(&Some(class(*step)));
+                let role = if is_wanted { Role::Wanted } else { Role::Beside };
+                let known = &mut roles[usize::from(class(*step))];
+                *known = role.min(*known);
             }
-            anchors_of.push((class(0), wants));
+            looks.push((class(rarest_first[0]), wants));
+            rule.anchor = rarest_first[0] as u8;
         }
-        let renumbered = self.renumber(&roles);
-        let new = |class: Option<u32>| class.map_or(ALWAYS, |class| renumbered.by_old[class as usize]);
-        let classes = renumbered.by_old.iter().max().map_or(1, |most| *most as usize + 1);
-        let mut anchored = [vec![Vec::new(); classes], vec![Vec::new(); classes]];
-        for (rule, (class, wants)) in (0..).zip(anchors_of) {
-            let concept = self.rules[rule as usize].concept;
-            for audience in self.audience[usize::from(concept.0)] {
-                let wants = wants.map(new);
-                anchored[*audience as usize][new(class) as usize].push(Anchored { rule, wants });
+        let (numbers, [wanted, beside]) = self.numbers(&roles);
+        assert!(
+            usize::from(wanted) <= Classes::MOST,
+            "more classes than there is room for"
+        );
+        let new = |class: ClassId| numbers[usize::from(class)];
+        self.steps.iter_mut().for_each(|step| step.class = new(step.class));
+        self.classes.values_mut().for_each(|class| *class = new(*class));
+        let mut looks_of = [BTreeMap::new(), BTreeMap::new()];
+        for (rule, (anchor, wants)) in (0..).zip(looks) {
+            let wants = wants.map(|class| class.map_or(ALWAYS, new));
+            for audience in self.audience[usize::from(self.rules[rule as usize].concept.0)] {
+                let of_class: &mut Vec<Look> = looks_of[*audience as usize].entry(new(anchor)).or_default();
+                of_class.push(Look { rule, wants });
             }
         }
         let (phrases, classes_of) = self.phrases();
-        let [wanted, beside] = renumbered.ends;
         let mut automaton = Automaton {
             phrases,
-            wanted_words: (wanted / u32::BITS) as usize,
             ..Automaton::default()
         };
-        let mut sieves = vec![0u64; classes];
-        for (row, classes) in classes_of.iter().enumerate() {
-            classes
-                .iter()
-                .for_each(|class| sieves[*class as usize] |= 1 << (row % 64));
-            let bits = bits_of(classes.range(..beside).copied());
-            let signs = bits.partition_point(|(word, _)| *word < wanted / u32::BITS) as u32;
-            let classes_of_row = Part::added(&mut automaton.bits, bits);
-            let wanted = anchored.each_ref().map(|anchored| {
-                let here = classes.iter().flat_map(|class| &anchored[*class as usize]);
-                automaton.add_wanted(here.copied())
+        let mut sieves = vec![0u64; numbers.len() + 1];
+        for (number, classes) in classes_of.iter().enumerate() {
+            for class in classes {
+                sieves[usize::from(*class)] |= 1 << (number % 64);
+            }
+            let looks = looks_of.each_ref().map(|looks_of| {
+                let here = classes.iter().filter_map(|class| looks_of.get(class)).flatten();
+                let mut here: Vec<Look> = here.copied().collect();
+                here.sort_by_key(|look| (look.wants[0], look.rule));
+                Part::added(&mut automaton.looks, here)
             });
-            automaton.rows.push(Row {
-                classes: classes_of_row,
-                signs: classes_of_row.from + signs,
-                wanted,
-            });
+            let row = Row {
+                classes: Part::added(&mut automaton.classes, classes.range(..beside).copied()),
+                signs: Part::added(&mut automaton.signs, signs_of(classes.range(..wanted))),
+                looks,
+            };
+            automaton.rows.push(row);
         }
-        automaton.wanted.push(Wanted {
-            class: ALWAYS,
-            anchors: automaton.anchors.len() as u32,
-        });
-        self.steps
-            .iter_mut()
-            .for_each(|step| step.sieve = sieves[step.class as usize]);
+        for step in &mut self.steps {
+            step.sieve = sieves[usize::from(step.class)];
+        }
         Automaton {
             rules: self.rules,
             steps: self.steps,
+            pattern_of: self.pattern_of,
             reach: self.reach,
             written: self.written,
             ..automaton
@@ -227,9 +198,9 @@ impl Builder {
     }
 
     /// The phrases of all classes, and the classes of their rows.
-    fn phrases(&self) -> (Phrases, Vec<BTreeSet<u32>>) {
-        let mut wordings: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-        let mut ranges: BTreeMap<(i64, i64), Vec<u32>> = BTreeMap::new();
+    fn phrases(&self) -> (Phrases, Vec<BTreeSet<ClassId>>) {
+        let mut wordings: BTreeMap<&str, Vec<ClassId>> = BTreeMap::new();
+        let mut ranges: BTreeMap<(i64, i64), Vec<ClassId>> = BTreeMap::new();
         for (class, id) in &self.classes {
             for phrase in &class.phrases {
                 wordings.entry(phrase).or_default().push(*id);
@@ -240,7 +211,7 @@ impl Builder {
         }
         let each_range: Vec<(i64, i64)> = ranges.keys().copied().collect();
         let (phrases, rows) = Phrases::new(wordings.keys().copied(), &each_range, common::words().into_keys());
-        let classes: Vec<Vec<u32>> = wordings.into_values().chain(ranges.into_values()).collect();
+        let classes: Vec<Vec<ClassId>> = wordings.into_values().chain(ranges.into_values()).collect();
         let classes_of = |row: &Vec<u32>| {
             let each = row.iter().flat_map(|phrase| &classes[*phrase as usize]);
             each.copied().collect()
@@ -249,32 +220,15 @@ impl Builder {
     }
 }
 
-impl Automaton {
-    /// Puts rules to look at behind the others, those together that want the same class.
-    fn add_wanted(&mut self, anchored: impl Iterator<Item = Anchored>) -> Part {
-        let mut by_class: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
-        for Anchored { rule, wants } in anchored {
-            by_class.entry(wants[0]).or_default().insert(rule, wants[1]);
-        }
-        let wanted = by_class.into_iter().map(|(class, anchors)| {
-            let begin = self.anchors.len() as u32;
-            self.anchors
-                .extend(anchors.into_iter().map(|(rule, wants)| Anchor { rule, wants }));
-            Wanted { class, anchors: begin }
-        });
-        Part::added(&mut self.wanted, wanted)
-    }
-}
-
 /// Takes ascending classes to the words of their set.
-fn bits_of(classes: impl Iterator<Item = u32>) -> Vec<Bits> {
-    let mut words: Vec<Bits> = Vec::new();
+fn signs_of<'c>(classes: impl Iterator<Item = &'c ClassId>) -> Vec<Sign> {
+    let mut signs: Vec<Sign> = Vec::new();
     for class in classes {
-        let bit = 1 << (class % u32::BITS);
-        match words.last_mut() {
-            Some((word, bits)) if *word == class / u32::BITS => *bits |= bit,
-            _ => words.push((class / u32::BITS, bit)),
+        let (word, bits) = (class / 64, 1 << (class % 64));
+        match signs.last_mut() {
+            Some(sign) if sign.word == word => sign.bits |= bits,
+            _ => signs.push(Sign { bits, word }),
         }
     }
-    words
+    signs
 }

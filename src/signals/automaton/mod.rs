@@ -11,7 +11,6 @@ mod build;
 mod phrases;
 
 use std::cell::RefCell;
-use std::ops::Range;
 
 pub use build::Builder;
 
@@ -19,6 +18,7 @@ use super::lexicon::ConceptId;
 use super::normalize::{Token, Tokens};
 use super::pattern::Gap;
 use super::reliability::Reliability;
+use super::triage::{Present, is_set, set};
 use phrases::{Hit, Phrases, RowId, Walk};
 
 /// Strength of a wording that states its concept by itself.
@@ -83,10 +83,13 @@ impl Match {
     }
 }
 
+/// Classes that dismiss a rule by their absence have the lowest numbers, classes that are anchors alone the highest.
+type ClassId = u16;
+
 #[derive(Debug)]
 struct Step {
     gap: Gap,
-    class: u32,
+    class: ClassId,
     /// The rows of its class by their numbers modulo 64, as bits: what is not among them need not be looked up.
     sieve: u64,
 }
@@ -95,8 +98,6 @@ struct Step {
 struct Rule {
     /// Where its steps begin in [`Automaton::steps`].
     steps: u32,
-    /// Index of the pattern as written.
-    written: u32,
     concept: ConceptId,
     force: Force,
     count: u8,
@@ -110,24 +111,57 @@ impl Rule {
     }
 }
 
-/// Rules to look at that want the same class beside their anchor.
+/// A rule to look at, and the two rarest classes that it wants beside its anchor: most rules are dismissed by these alone,
+/// without a look at the rule.
 #[derive(Clone, Copy, Debug)]
-struct Wanted {
-    class: u32,
-    /// Where they begin in [`Automaton::anchors`]; they end where those of the next begin.
-    anchors: u32,
-}
-
-/// A rule to look at, and the rarest class that it wants besides: most are dismissed by these alone, without a look at
-/// the rule.
-#[derive(Clone, Copy, Debug)]
-struct Anchor {
+struct Look {
     rule: u32,
-    wants: u32,
+    wants: [ClassId; 2],
 }
 
 /// A class that is always there: what a rule wants that wants nothing else.
-const ALWAYS: u32 = 0;
+const ALWAYS: ClassId = 0;
+
+/// Wanted classes as bits.
+#[derive(Debug)]
+struct Classes([u64; Self::WORDS]);
+
+impl Classes {
+    const WORDS: usize = 256;
+    /// Wanted classes have lower numbers than this.
+    const MOST: usize = Self::WORDS * 64;
+
+    fn clear(&mut self) {
+        self.0.fill(0);
+        self.add(Sign {
+            word: 0,
+            bits: 1 << ALWAYS,
+        });
+    }
+
+    fn add(&mut self, sign: Sign) {
+        self.0[usize::from(sign.word) % Self::WORDS] |= sign.bits;
+    }
+
+    fn has(&self, class: ClassId) -> bool {
+        self.0[usize::from(class) / 64 % Self::WORDS] >> (class % 64) & 1 == 1
+    }
+}
+
+impl Default for Classes {
+    fn default() -> Self {
+        Self([0; Self::WORDS])
+    }
+}
+
+/// A word of a set of wanted classes, and its place. Classes that share their commonest phrase have neighbouring numbers,
+/// so the hundreds that hold "my" fill a few words.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, packed(2))]
+struct Sign {
+    bits: u64,
+    word: u16,
+}
 
 /// A part of one of the long lists below. All that a turn looks at lies in a few of these, for the sake of the caches.
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,29 +187,25 @@ impl Part {
 /// Phrases that stand at the same words.
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
-    /// Classes that hold one of them, in [`Automaton::bits`]; those that are wanted end at `signs`.
+    /// Classes that hold one of them and may stand beside an anchor, ascending, in [`Automaton::classes`].
     classes: Part,
-    signs: u32,
-    /// Rules to look at where it stands, by [`Audience`], in [`Automaton::wanted`].
-    wanted: [Part; 2],
+    /// Those of them that are wanted, in [`Automaton::signs`].
+    signs: Part,
+    /// Rules to look at where it stands, by [`Audience`], in [`Automaton::looks`].
+    looks: [Part; 2],
 }
-
-/// A word of a set of classes, and its place. Classes that share their commonest phrase have neighbouring numbers, so
-/// the hundreds that hold "my" fill a few words.
-type Bits = (u32, u32);
 
 #[derive(Default)]
 pub struct Automaton {
     phrases: Phrases,
-    /// Words of a set of wanted classes.
-    wanted_words: usize,
     rows: Vec<Row>,
-    bits: Vec<Bits>,
-    /// One more than there are, for the end of the last.
-    wanted: Vec<Wanted>,
-    anchors: Vec<Anchor>,
+    classes: Vec<ClassId>,
+    signs: Vec<Sign>,
+    looks: Vec<Look>,
     rules: Vec<Rule>,
     steps: Vec<Step>,
+    /// By rule: the pattern as it is written.
+    pattern_of: Vec<u32>,
     /// By concept.
     reach: Vec<Reach>,
     written: Vec<Written>,
@@ -190,96 +220,107 @@ impl std::fmt::Debug for Automaton {
 /// Hits of one text, to be found by their first token and by their last.
 #[derive(Default)]
 struct Hits {
-    walk: Walk,
-    found: Vec<Hit>,
     by_first: Placed,
     by_last: Placed,
-    /// Classes that were hit in the part being read, as bits.
-    present: Vec<u32>,
 }
 
-/// Hits in the order of a token of theirs, with the place where each token's begin.
+/// Hits in the order of a token of theirs.
 #[derive(Default)]
 struct Placed {
     hits: Vec<Hit>,
+    /// By token: how many hits stand before its own.
     begins: Vec<u32>,
 }
 
+/// What reading needs beside the text; kept from turn to turn, so that a turn allocates nothing here.
+#[derive(Default)]
+struct Buffers {
+    walk: Walk,
+    hits: Hits,
+    present: Classes,
+    found: Vec<Match>,
+    cancels: Vec<(u32, Hit)>,
+}
+
 thread_local! {
-    /// Buffers that live from turn to turn, so that a turn allocates nothing here.
-    static HITS: RefCell<Hits> = RefCell::default();
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 impl Placed {
-    /// A counting sort.
-    fn fill(&mut self, found: &[Hit], tokens: usize, token: impl Fn(&Hit) -> u16) {
-        self.begins.clear();
-        self.begins.resize(tokens + 2, 0);
-        found
-            .iter()
-            .for_each(|hit| self.begins[usize::from(token(hit)) + 2] += 1);
-        (1..self.begins.len()).for_each(|at| self.begins[at] += self.begins[at - 1]);
-        self.hits.clear();
-        self.hits.resize(found.len(), Hit::default());
-        for hit in found {
-            let next = &mut self.begins[usize::from(token(hit)) + 1];
-            self.hits[*next as usize] = *hit;
-            *next += 1;
-        }
-    }
-
     /// Hits whose token lies in this range, both ends included.
     fn within(&self, least: u16, most: u16) -> &[Hit] {
-        &self.hits[self.places(least, most)]
-    }
-
-    fn places(&self, least: u16, most: u16) -> Range<usize> {
-        let last = self.begins.len() - 2;
+        let last = self.begins.len() - 1;
         let from = self.begins[usize::from(least).min(last)];
         let to = self.begins[(usize::from(most) + 1).min(last)];
-        from as usize..to as usize
+        &self.hits[from as usize..to as usize]
     }
 }
 
 impl Hits {
-    fn has(&self, class: u32) -> bool {
-        self.present[class as usize / 32] >> (class % 32) & 1 == 1
+    fn find(&mut self, phrases: &Phrases, tokens: &Tokens, walk: &mut Walk) {
+        let Self { by_first, by_last } = self;
+        by_last.hits.clear();
+        phrases.find(tokens, walk, &mut by_last.hits);
+        let count = tokens.tokens.len();
+        begins(&mut by_last.begins, &by_last.hits, count, |hit| hit.last);
+        begins(&mut by_first.begins, &by_last.hits, count, |hit| hit.first);
+        // A counting sort, which leaves each beginning where the next one was.
+        by_first.hits.clear();
+        by_first.hits.resize(by_last.hits.len(), Hit::default());
+        for hit in by_last.hits.iter().rev() {
+            let end = &mut by_first.begins[usize::from(hit.first) + 1];
+            *end -= 1;
+            by_first.hits[*end as usize] = *hit;
+        }
+        by_first.begins.remove(0);
+        by_first.begins.push(by_last.hits.len() as u32);
     }
+}
 
-    fn place(&mut self, tokens: usize) {
-        self.by_first.fill(&self.found, tokens, |hit| hit.first);
-        self.by_last.fill(&self.found, tokens, |hit| hit.last);
+/// Counts how many hits stand before each token, and before the end.
+fn begins(begins: &mut Vec<u32>, hits: &[Hit], tokens: usize, token: impl Fn(&Hit) -> u16) {
+    begins.clear();
+    begins.resize(tokens + 1, 0);
+    hits.iter().for_each(|hit| begins[usize::from(token(hit)) + 1] += 1);
+    let mut before = 0;
+    for begin in begins {
+        before += *begin;
+        *begin = before;
     }
 }
 
 impl Automaton {
     /// All matches, cancelled ones taken out, in the order of their last tokens.
     pub fn matches(&self, tokens: &Tokens, audience: Audience, reliability: &Reliability) -> Vec<Match> {
-        HITS.with_borrow_mut(|hits| {
-            hits.found.clear();
-            self.phrases.find(tokens, &mut hits.walk, &mut hits.found);
-            hits.place(tokens.tokens.len());
-            let (mut found, mut cancelled) = (Vec::with_capacity(hits.found.len() / 2), Vec::new());
+        BUFFERS.with_borrow_mut(|buffers| {
+            let Buffers {
+                walk,
+                hits,
+                present,
+                found,
+                cancels,
+            } = buffers;
+            hits.find(&self.phrases, tokens, walk);
+            found.clear();
+            cancels.clear();
             let mut from = 0;
             while from < tokens.tokens.len() {
                 let end = end_of_part(tokens, from, audience);
-                self.read_part(
-                    tokens,
-                    from as u16..end as u16,
-                    audience,
-                    hits,
-                    &mut found,
-                    &mut cancelled,
-                );
+                let part = Part {
+                    from: from as u32,
+                    to: end as u32,
+                };
+                self.read_part(part, audience, hits, present, |rule, anchor| {
+                    if self.rules[rule as usize].force == Force::Cancels {
+                        cancels.push((rule, anchor));
+                    } else {
+                        found.extend(self.complete(rule, anchor, tokens, hits));
+                    }
+                });
                 from = end;
             }
-            cancelled.sort_unstable_by_key(|c: &Match| c.concept);
-            found.retain(|m: &Match| {
-                let from = cancelled.partition_point(|c| c.concept < m.concept);
-                let own = cancelled[from..].iter().take_while(|c| c.concept == m.concept);
-                !own.into_iter().any(|c| self.meets(tokens, c, m))
-            });
-            for m in &mut found {
+            self.take_back(tokens, hits, cancels, found);
+            for m in &mut *found {
                 m.trust = reliability.of(self.pattern(m));
             }
             found.sort_by(|a, b| {
@@ -295,54 +336,65 @@ impl Automaton {
                 }
                 same
             });
-            found
+            found.clone()
         })
     }
 
-    /// The matches within these tokens.
+    /// Tells the rules that may be completed within a part of the text, and their anchors.
     fn read_part(
         &self,
-        tokens: &Tokens,
-        part: Range<u16>,
+        part: Part,
         audience: Audience,
-        hits: &mut Hits,
-        found: &mut Vec<Match>,
-        cancelled: &mut Vec<Match>,
+        hits: &Hits,
+        present: &mut Classes,
+        mut look: impl FnMut(u32, Hit),
     ) {
-        let inside = hits.by_last.places(part.start, part.end - 1);
-        hits.present.clear();
-        hits.present.resize(self.wanted_words, 0);
-        hits.present[0] = 1 << ALWAYS;
-        let within = |hit: &&Hit| hit.first >= part.start;
-        for hit in hits.by_last.hits[inside.clone()].iter().filter(within) {
-            let row = self.row(hit.row);
-            let signs = Part {
-                to: row.signs,
-                ..row.classes
-            };
-            for (word, bits) in signs.of(&self.bits) {
-                hits.present[*word as usize] |= bits;
+        let inside = hits.by_last.within(part.from as u16, part.to as u16 - 1);
+        let within = |hit: &&Hit| u32::from(hit.first) >= part.from;
+        present.clear();
+        for hit in inside.iter().filter(within) {
+            for sign in self.row(hit.row).signs.of(&self.signs) {
+                present.add(*sign);
             }
         }
-        let hits = &*hits;
-        for hit in hits.by_last.hits[inside].iter().filter(within) {
-            let wanted = self.row(hit.row).wanted[audience as usize];
-            for at in wanted.from as usize..wanted.to as usize {
-                let [one, next] = [self.wanted[at], self.wanted[at + 1]];
-                if !hits.has(one.class) {
-                    continue;
+        for hit in inside.iter().filter(within) {
+            let (mut class, mut is_there) = (ALWAYS, true);
+            for each in self.row(hit.row).looks[audience as usize].of(&self.looks) {
+                let [one, other] = each.wants;
+                if one != class {
+                    (class, is_there) = (one, present.has(one));
                 }
-                let anchors = &self.anchors[one.anchors as usize..next.anchors as usize];
-                for anchor in anchors.iter().filter(|anchor| hits.has(anchor.wants)) {
-                    self.complete(anchor.rule, *hit, tokens, hits, found, cancelled);
+                if is_there && present.has(other) {
+                    look(each.rule, *hit);
                 }
             }
         }
+    }
+
+    /// Takes out what a cancelling rule meets. Most of them cancel what nobody said, so they are completed last.
+    fn take_back(&self, tokens: &Tokens, hits: &Hits, cancels: &[(u32, Hit)], found: &mut Vec<Match>) {
+        let mut stated = Present::default();
+        found.iter().for_each(|m| set(&mut stated, m.concept));
+        let concept = |rule: u32| self.rules[rule as usize].concept;
+        let mut cancelled: Vec<Match> = cancels
+            .iter()
+            .filter(|(rule, _)| is_set(&stated, concept(*rule)))
+            .filter_map(|(rule, anchor)| self.complete(*rule, *anchor, tokens, hits))
+            .collect();
+        if cancelled.is_empty() {
+            return;
+        }
+        cancelled.sort_unstable_by_key(|c| c.concept);
+        found.retain(|m| {
+            let from = cancelled.partition_point(|c| c.concept < m.concept);
+            let own = cancelled[from..].iter().take_while(|c| c.concept == m.concept);
+            !own.into_iter().any(|c| self.meets(tokens, c, m))
+        });
     }
 
     /// The number of the pattern that matched.
     pub fn pattern(&self, found: &Match) -> u32 {
-        self.rules[found.rule as usize].written
+        self.pattern_of[found.rule as usize]
     }
 
     /// All patterns, in the order of their numbers.
@@ -367,51 +419,31 @@ impl Automaton {
         &self.rows[row as usize]
     }
 
-    fn complete(
-        &self,
-        at: u32,
-        anchor: Hit,
-        tokens: &Tokens,
-        hits: &Hits,
-        found: &mut Vec<Match>,
-        cancelled: &mut Vec<Match>,
-    ) {
+    /// The shortest match of a rule around its anchor.
+    fn complete(&self, at: u32, anchor: Hit, tokens: &Tokens, hits: &Hits) -> Option<Match> {
         let rule = self.rules[at as usize];
-        let steps = rule.steps(&self.steps);
         let base = anchor.first.saturating_sub(BEFORE_ANCHOR);
+        let (before, after) = rule.steps(&self.steps).split_at(usize::from(rule.anchor) + 1);
         let from = Reached {
             first: anchor.first,
             last: anchor.last,
             covered: span(base, anchor.first, anchor.last),
         };
-        let (before, after) = (
-            &steps[..=usize::from(rule.anchor)],
-            &steps[usize::from(rule.anchor) + 1..],
-        );
-        let Some(begun) = self.backwards(before, from, base, hits) else {
-            return;
-        };
-        let Some(whole) = self.forwards(after, begun, base, hits) else {
-            return;
-        };
+        let begun = self.backwards(before, from, base, hits)?;
+        let whole = self.forwards(after, begun, base, hits)?;
         let token = |at: u16| &tokens.tokens[usize::from(at)];
         let (first, last) = (token(whole.first), token(whole.last));
         let sentence = self.reach[usize::from(rule.concept.0)] == Reach::Sentence;
-        if first.stretch != last.stretch && !(sentence && first.sentence == last.sentence) {
-            return;
-        }
-        let strength = if rule.force == Force::Hints { HINTS } else { SAYS };
-        let into = if rule.force == Force::Cancels { cancelled } else { found };
-        let covered = whole.covered >> whole.first.saturating_sub(base).min(63);
-        into.push(Match {
+        let runs_on = first.stretch == last.stretch || (sentence && first.sentence == last.sentence);
+        runs_on.then(|| Match {
             concept: rule.concept,
-            strength,
+            strength: if rule.force == Force::Hints { HINTS } else { SAYS },
             trust: 1.0,
             first: whole.first,
             last: whole.last,
-            covered,
+            covered: whole.covered >> whole.first.saturating_sub(base).min(63),
             rule: at,
-        });
+        })
     }
 
     /// The shortest way from the last of these steps, which was reached, back to the first.
@@ -474,9 +506,8 @@ impl Automaton {
         if step.sieve >> (hit.row % 64) & 1 == 0 {
             return false;
         }
-        let bits = self.row(hit.row).classes.of(&self.bits);
-        let word = bits.binary_search_by_key(&(step.class / 32), |(word, _)| *word);
-        word.is_ok_and(|at| bits[at].1 >> (step.class % 32) & 1 == 1)
+        let classes = self.row(hit.row).classes.of(&self.classes);
+        classes.binary_search(&step.class).is_ok()
     }
 }
 
