@@ -100,7 +100,7 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
     let workers = config.stream.worker_count();
     let metrics = Arc::new(Metrics::new());
     describe(&metrics, &config, &pipeline);
-    let heartbeat = Heartbeat::of(workers as u64);
+    let heartbeat = Heartbeat::of(workers);
     let stop = Arc::new(AtomicBool::new(false));
     let (http_stop, http_stopped) = tokio::sync::oneshot::channel::<()>();
     let http = tokio::spawn(crate::http::serve(
@@ -179,7 +179,7 @@ pub fn plan(
 /// Waiting for Kafka is alive, though not ready.
 async fn beat(heartbeat: &Heartbeat) {
     loop {
-        heartbeat.polled();
+        heartbeat.waiting();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -108,7 +108,8 @@ impl<T: Task> Engine<T> {
         // A callback that assigns nothing, not even none, leaves the client waiting for it, even while it is closed.
         let none = TopicPartitionList::new();
         consumer.incremental_assign(restored.as_ref().unwrap_or(&none))?;
-        restored?;
+        // What was given and is not held would be read by nobody: only another membership gives it again.
+        restored.map_err(Trouble::rebuilds)?;
         // A cooperative rebalance often gives nothing: then there is nothing to claim.
         if numbers.is_empty() || self.closing {
             return Ok(());
@@ -378,9 +379,7 @@ impl<T: Task> Engine<T> {
         let Some(transaction) = self.open.take() else {
             return Ok(());
         };
-        for (name, label) in transaction.counts {
-            self.plan.metrics.count(name, &[label]);
-        }
+        transaction.tally.tell(&self.plan.metrics);
         let now = wall_millis();
         for (level, at) in transaction.alerts {
             let latency = (now - at).max(0) as f64 / 1000.0;

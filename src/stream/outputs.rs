@@ -53,7 +53,7 @@ impl std::fmt::Debug for Outputs<'_> {
 
 impl Outputs<'_> {
     pub(super) fn count(&mut self, name: &'static str, label: &'static str) {
-        self.transaction.counts.push((name, label));
+        self.transaction.tally.count(name, label);
     }
 
     pub(super) fn took(&mut self, output: Output<'_>) {
@@ -73,7 +73,7 @@ impl Outputs<'_> {
     }
 
     fn judged(&mut self, outcome: &Outcome) {
-        self.plan.metrics.observed(outcome, wall_millis());
+        self.transaction.tally.observed(outcome, wall_millis());
         if let Some(alert) = &outcome.alert {
             let value = serde_json::to_vec(alert).expect("an alert is plain data");
             let raised = Raised {

@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use super::native;
 use super::trouble::Trouble;
 use crate::alert::Level;
+use crate::telemetry::Tally;
 
 pub(super) type TransactionalProducer = ThreadedProducer<Connections>;
 
@@ -36,8 +37,8 @@ pub(super) struct Transaction {
     pub(super) alert: Option<Instant>,
     /// Priority and event time of its alerts.
     pub(super) alerts: Vec<(Level, i64)>,
-    /// What is counted once it is committed, by metric and label: a record of an aborted transaction comes again.
-    pub(super) counts: Vec<(&'static str, &'static str)>,
+    /// What is counted once it is committed: a record of an aborted transaction comes again.
+    pub(super) tally: Tally,
 }
 
 impl Transaction {
@@ -47,7 +48,7 @@ impl Transaction {
             records: 0,
             alert: None,
             alerts: Vec::new(),
-            counts: Vec::new(),
+            tally: Tally::default(),
         }
     }
 }

@@ -41,6 +41,14 @@ impl Trouble {
             _ => Self::Rebuild(text),
         }
     }
+
+    /// The same where a rewind would not be enough.
+    pub(super) fn rebuilds(self) -> Self {
+        match self {
+            Self::Rewind(reason) => Self::Rebuild(reason),
+            graver => graver,
+        }
+    }
 }
 
 impl From<KafkaError> for Trouble {

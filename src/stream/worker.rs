@@ -86,7 +86,7 @@ pub fn run<T: Task>(plan: &Plan, number: usize) -> Result<(), Trouble> {
                 if began.elapsed() > Duration::from_secs(60) {
                     pause = Duration::from_millis(100);
                 }
-                plan.heartbeat.polled();
+                plan.heartbeat.polled(number);
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
@@ -183,7 +183,7 @@ impl<'p, T: Task> Worker<'p, T> {
     fn turn(&self, last_poll: &mut Instant) -> Result<(), Trouble> {
         let patience = if self.engine().is_open() { POLL_OPEN } else { POLL_IDLE };
         let polled = self.consumer.poll(patience);
-        self.plan.heartbeat.polled();
+        self.plan.heartbeat.polled(self.number);
         self.plan
             .metrics
             .observe("poll_gap_seconds", &[], last_poll.elapsed().as_secs_f64());

@@ -3,14 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
-
-use crate::alert::{Level, State};
-use crate::call::Fate;
-use crate::pipeline::{Cause, Outcome};
 
 /// What kind of series it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -561,70 +557,6 @@ impl Metrics {
         }
     }
 
-    /// Takes an outcome in. `now` is the wall clock, in milliseconds since 1970.
-    pub fn observed(&self, outcome: &Outcome, now: i64) {
-        if outcome.cause == Cause::Event {
-            self.count("events_total", &[outcome.applied.fate.as_str()]);
-            if outcome.applied.lost > 0 {
-                self.add("events_lost_total", &[], outcome.applied.lost as f64);
-            }
-            if outcome.came_late {
-                self.count("events_after_deadline_total", &[]);
-            }
-            if outcome.applied.fate == Fate::Applied {
-                if outcome.events == 1 {
-                    self.count("calls_total", &["started"]);
-                }
-                if outcome.ended {
-                    self.count("calls_total", &["ended"]);
-                    outcome
-                        .trust_reasons
-                        .iter()
-                        .for_each(|reason| self.count("not_understood_calls_total", &[reason]));
-                }
-                let latency = (now - outcome.at.millis()) as f64 / 1000.0;
-                self.observe("decision_latency_seconds", &[], latency.max(0.0));
-            }
-        }
-        self.count("decisions_total", &[outcome.decision.why.as_str()]);
-        for (stage, score) in [("need", outcome.need), ("risk", outcome.risk)] {
-            if let Some(score) = score.filter(|_| outcome.cause == Cause::Event) {
-                self.observe("score", &[stage], score);
-            }
-        }
-        if let Some(seconds) = outcome.decision.settled_after {
-            let needed = outcome.alert.as_ref().map_or("urgent", |alert| alert.needed.as_str());
-            self.observe("time_to_clinician_seconds", &[needed], seconds);
-        }
-        if outcome.over {
-            self.count("calls_total", &["forgotten"]);
-        }
-        self.observed_alert(outcome);
-        self.set("last_decision_timestamp_seconds", &[], now as f64 / 1000.0);
-    }
-
-    fn observed_alert(&self, outcome: &Outcome) {
-        let Some(alert) = &outcome.alert else { return };
-        let priority = alert.level.priority();
-        self.count("alerts_updated_total", &[alert.state.as_str()]);
-        if alert.revision == 1 {
-            self.count("alerts_raised_total", &[priority]);
-            self.observe("call_elapsed_at_alert_seconds", &[priority], alert.call_seconds);
-            if alert.state == State::EndedUnescalated {
-                self.count("alerts_after_call_end_total", &[priority]);
-            }
-        }
-        match alert.state {
-            State::Cleared => self.count("alerts_cleared_total", &[priority]),
-            State::EndedUnescalated | State::ContactLost | State::HandoverUnconfirmed
-                if alert.level != Level::Watch =>
-            {
-                self.count("unsettled_calls_total", &[alert.state.as_str()]);
-            }
-            _ => {}
-        }
-    }
-
     /// The classic text format.
     pub fn text(&self) -> String {
         let mut bytes = Vec::new();
@@ -636,27 +568,34 @@ impl Metrics {
 }
 
 /// Signs of life of the workers, for health checks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Heartbeat {
-    last_poll: AtomicI64,
-    ready: AtomicU64,
-    workers: AtomicU64,
+    /// When each worker polled last, in milliseconds since 1970.
+    polls: Vec<AtomicI64>,
+    ready: AtomicUsize,
 }
 
-/// Seconds without a poll after which the workers count as stuck: more than waiting for the brokers may take, which a
+/// Seconds without a poll after which a worker counts as stuck: more than waiting for the brokers may take, which a
 /// restart would not mend.
 const STUCK_SECONDS: i64 = 40;
 
 impl Heartbeat {
-    pub fn of(workers: u64) -> Arc<Self> {
-        let heartbeat = Self::default();
-        heartbeat.workers.store(workers, Ordering::Relaxed);
-        heartbeat.last_poll.store(wall_millis(), Ordering::Relaxed);
-        Arc::new(heartbeat)
+    pub fn of(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            polls: (0..workers).map(|_| AtomicI64::new(wall_millis())).collect(),
+            ready: AtomicUsize::new(0),
+        })
     }
 
-    pub fn polled(&self) {
-        self.last_poll.store(wall_millis(), Ordering::Relaxed);
+    /// # Panics
+    /// Where there is no worker of this number.
+    pub fn polled(&self, worker: usize) {
+        self.polls[worker].store(wall_millis(), Ordering::Relaxed);
+    }
+
+    /// No worker runs yet, and none is missing.
+    pub fn waiting(&self) {
+        (0..self.polls.len()).for_each(|worker| self.polled(worker));
     }
 
     pub fn worker_ready(&self, ready: bool) {
@@ -667,14 +606,16 @@ impl Heartbeat {
         }
     }
 
-    /// The poll loop ticks.
+    /// Every worker's loop ticks.
     pub fn alive(&self) -> bool {
-        wall_millis() - self.last_poll.load(Ordering::Relaxed) < STUCK_SECONDS * 1000
+        let now = wall_millis();
+        let ticks = |last: &AtomicI64| now - last.load(Ordering::Relaxed) < STUCK_SECONDS * 1000;
+        self.polls.iter().all(ticks)
     }
 
     /// Clients connected, producer ready, model loaded, loop ticking: it can do its work if asked.
     pub fn ready(&self) -> bool {
-        self.alive() && self.ready.load(Ordering::Relaxed) >= self.workers.load(Ordering::Relaxed)
+        self.alive() && self.ready.load(Ordering::Relaxed) >= self.polls.len()
     }
 }
 
@@ -692,8 +633,23 @@ pub fn wall_millis() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::Why;
+    use crate::alert::{State, Why};
+    use crate::call::Fate;
     use crate::record::{Reason, Slip};
+
+    #[test]
+    fn one_worker_that_stands_still_is_seen_beside_another_that_polls() {
+        let heartbeat = Heartbeat::of(2);
+        heartbeat.worker_ready(true);
+        assert!(heartbeat.alive() && !heartbeat.ready());
+        heartbeat.worker_ready(true);
+        assert!(heartbeat.ready());
+        heartbeat.polls[0].store(wall_millis() - STUCK_SECONDS * 1000, Ordering::Relaxed);
+        heartbeat.polled(1);
+        assert!(!heartbeat.alive() && !heartbeat.ready());
+        heartbeat.polled(0);
+        assert!(heartbeat.ready());
+    }
 
     #[test]
     fn every_series_exists_from_the_start_where_its_labels_are_known() {

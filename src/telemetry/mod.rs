@@ -2,6 +2,8 @@
 
 mod logging;
 mod metrics;
+mod tally;
 
 pub use logging::{LogFormat, Settings as LogSettings, init};
 pub use metrics::{Heartbeat, Metrics, SERIES, Series, wall_millis};
+pub use tally::Tally;

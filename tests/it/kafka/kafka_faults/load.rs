@@ -166,6 +166,8 @@ pub struct Checker {
     pub seen: Arc<AtomicUsize>,
     /// When each partition last had a score, and its longest silence since it was asked for.
     silences: Arc<Mutex<BTreeMap<i32, (Instant, Duration)>>>,
+    /// Offset of the last score of each partition.
+    offsets: Arc<Mutex<BTreeMap<i32, i64>>>,
     reading: JoinHandle<Vec<String>>,
 }
 
@@ -187,6 +189,8 @@ impl Checker {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let silences: Arc<Mutex<BTreeMap<i32, (Instant, Duration)>>> = Arc::default();
         let (stopped, count, heard) = (stop.clone(), seen.clone(), silences.clone());
+        let offsets: Arc<Mutex<BTreeMap<i32, i64>>> = Arc::default();
+        let reached = offsets.clone();
         let reading = std::thread::spawn(move || {
             let mut wrong = Vec::new();
             let mut applied: HashMap<String, u64> = HashMap::new();
@@ -194,6 +198,7 @@ impl Checker {
                 let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else {
                     continue;
                 };
+                reached.lock().unwrap().insert(message.partition(), message.offset());
                 heard
                     .lock()
                     .unwrap()
@@ -222,8 +227,44 @@ impl Checker {
             stop,
             seen,
             silences,
+            offsets,
             reading,
         }
+    }
+
+    /// Where things stand: of each partition what was judged, where the scores end and where those that are decided end,
+    /// and how far the checker has come.
+    pub fn standing(&self, site: &Site) -> String {
+        let consumer = |isolation: &str| -> BaseConsumer {
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", &site.bootstrap);
+            config.set("group.id", &site.name);
+            config.set("isolation.level", isolation);
+            config.create().unwrap()
+        };
+        let (all, decided) = (consumer("read_uncommitted"), consumer("read_committed"));
+        let patience = Duration::from_secs(5);
+        let end = |consumer: &BaseConsumer, kind: &str, partition| {
+            let ends = consumer.fetch_watermarks(&site.topic(kind), partition, patience);
+            ends.map_or(-1, |(_, end)| end)
+        };
+        let mut list = TopicPartitionList::new();
+        (0..PARTITIONS).for_each(|partition| drop(list.add_partition(&site.topic("events"), partition)));
+        let committed = all.committed_offsets(list, patience).unwrap();
+        let offsets = self.offsets.lock().unwrap();
+        let line = |partition: i32| {
+            let judged = committed
+                .find_partition(&site.topic("events"), partition)
+                .map(|next| next.offset());
+            let states =
+                ["state", "scores", "alerts"].map(|kind| (end(&all, kind, partition), end(&decided, kind, partition)));
+            format!(
+                "{partition}: events judged to {judged:?} of {}; state, scores, alerts end at {states:?}; the checker is at {:?}",
+                end(&all, "events", partition),
+                offsets.get(&partition)
+            )
+        };
+        (0..PARTITIONS).map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// The longest that a partition had no score since the last question, a silence that lasts included.

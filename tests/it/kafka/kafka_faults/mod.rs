@@ -178,9 +178,10 @@ impl Row<'_> {
         while checker.seen.load(Ordering::Relaxed) < judged {
             assert!(
                 last_fault.elapsed() < PATIENCE,
-                "only {} of {judged} events are judged {} s after the last fault\n{}\n{}",
+                "only {} of {judged} events are judged {} s after the last fault\n{}\n{}\n{}",
                 checker.seen.load(Ordering::Relaxed),
                 PATIENCE.as_secs(),
+                checker.standing(site),
                 fleet.schedule,
                 fleet.logs()
             );
