@@ -249,7 +249,9 @@ impl Checker {
             ends.map_or(-1, |(_, end)| end)
         };
         let mut list = TopicPartitionList::new();
-        (0..PARTITIONS).for_each(|partition| drop(list.add_partition(&site.topic("events"), partition)));
+        for partition in 0..PARTITIONS {
+            list.add_partition(&site.topic("events"), partition);
+        }
         let committed = all.committed_offsets(list, patience).unwrap();
         let offsets = self.offsets.lock().unwrap();
         let line = |partition: i32| {
