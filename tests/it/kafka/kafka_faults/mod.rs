@@ -224,7 +224,8 @@ impl Row<'_> {
             "{}",
             fleet.schedule
         );
-        assert!(!fleet.logs().contains("state is ahead"), "{}", fleet.schedule);
+        let logs = fleet.logs();
+        assert!(!logs.contains("state is ahead"), "{}\n{logs}", fleet.schedule);
         let wrong = checker.end();
         assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), fleet.schedule);
         // Deadlines that only time brings may come a moment later.
