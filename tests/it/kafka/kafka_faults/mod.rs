@@ -225,7 +225,9 @@ impl Row<'_> {
             fleet.schedule
         );
         let logs = fleet.logs();
-        assert!(!logs.contains("state is ahead"), "{}\n{logs}", fleet.schedule);
+        // Who slept beyond its session may read back, before it learns of that, what others go on writing.
+        let slept = logs.contains("\"lost\":true");
+        assert!(slept || !logs.contains("state is ahead"), "{}\n{logs}", fleet.schedule);
         let wrong = checker.end();
         assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), fleet.schedule);
         // Deadlines that only time brings may come a moment later.
