@@ -111,3 +111,25 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_committed_is_not_counted() {
+        let metrics = Metrics::new();
+        let tally = || {
+            let mut tally = Tally::default();
+            tally.count("events_total", "applied");
+            tally.count("events_total", "applied");
+            tally.count("events_total", "late");
+            tally
+        };
+        drop(tally());
+        assert!(metrics.text().contains("callward_events_total{fate=\"applied\"} 0"));
+        tally().tell(&metrics);
+        assert!(metrics.text().contains("callward_events_total{fate=\"applied\"} 2"));
+        assert!(metrics.text().contains("callward_events_total{fate=\"late\"} 1"));
+    }
+}

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::phrases::Phrases;
-use super::{ALWAYS, Audience, Automaton, ClassId, Classes, Force, Look, Part, Reach, Row, Rule, Sign, Step, Written};
+use super::{ALWAYS, Audience, Automaton, ClassId, Force, Look, Part, Reach, Row, Rule, Sign, Step, Written};
 use crate::signals::common;
 use crate::signals::lexicon::ConceptId;
 use crate::signals::pattern::{self, Atoms, Class, PatternError};
@@ -146,10 +146,6 @@ impl Builder {
             rule.anchor = rarest_first[0] as u8;
         }
         let (numbers, [wanted, beside]) = self.numbers(&roles);
-        assert!(
-            usize::from(wanted) <= Classes::MOST,
-            "more classes than there is room for"
-        );
         let new = |class: ClassId| numbers[usize::from(class)];
         self.steps.iter_mut().for_each(|step| step.class = new(step.class));
         self.classes.values_mut().for_each(|class| *class = new(*class));

@@ -127,9 +127,8 @@ const ALWAYS: ClassId = 0;
 struct Classes([u64; Self::WORDS]);
 
 impl Classes {
+    /// Room for 16,384. In a lexicon with more of them some share a bit: then more rules are looked at, and none is missed.
     const WORDS: usize = 256;
-    /// Wanted classes have lower numbers than this.
-    const MOST: usize = Self::WORDS * 64;
 
     fn clear(&mut self) {
         self.0.fill(0);
