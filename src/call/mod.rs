@@ -19,7 +19,7 @@ pub use sequence::{Place, Sequence, mix};
 pub use snapshot::{FORMAT, Snapshot, SnapshotError};
 
 use crate::record::{Act, Action, Body, CallId, Channel, Event, Speaker, Started, Timestamp, Utterance};
-use crate::signals::{ConceptId, Kind, Reader, Status};
+use crate::signals::{AgentTurn, CallerTurn, ConceptId, Kind, Lexicon, Reader, Status};
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,12 +115,33 @@ pub struct End {
     pub to_clinicians: bool,
 }
 
-/// A partial result that waits for its successor.
+/// What somebody said, read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Partial {
-    pub said: Utterance,
-    pub seq: u64,
-    pub at: Timestamp,
+enum Turn {
+    Caller(CallerTurn),
+    Agent(AgentTurn),
+    /// Of a clinician or a machine: that they spoke is all that matters.
+    Other,
+}
+
+impl Turn {
+    fn of(reader: &Reader, said: &Utterance) -> Self {
+        match said.speaker {
+            // Whoever it is, it may be the patient: unknown speakers are read as the caller.
+            Speaker::Caller | Speaker::Other => Self::Caller(reader.caller(&said.text)),
+            Speaker::Agent => Self::Agent(reader.agent(&said.text)),
+            Speaker::Clinician | Speaker::System => Self::Other,
+        }
+    }
+}
+
+/// A partial result that waits for its successor. It is read once, however many events come meanwhile.
+#[derive(Clone, Debug, PartialEq)]
+struct Partial {
+    said: Utterance,
+    turn: Turn,
+    seq: u64,
+    at: Timestamp,
 }
 
 /// How sure the recogniser was, and whether both sides are heard.
@@ -257,9 +278,10 @@ impl Call {
             at: event.at,
             typed: self.context.typed(),
         };
+        let mut before = None;
         match &event.body {
             Body::Started(started) => applied.changes = self.start(reader, started, moment),
-            Body::Utterance(said) => self.utterance(reader, said, moment, bounds, applied),
+            Body::Utterance(said) => before = self.utterance(reader, said, moment, bounds, applied),
             Body::Answer(answer) => {
                 applied.voice = Voice::Caller;
                 let (heard, _) = &mut self.settled;
@@ -288,6 +310,9 @@ impl Call {
             Body::Unknown => {}
         }
         self.lay_over(reader);
+        if let Some(before) = before {
+            self.tell_difference(&before, moment.seq, applied);
+        }
     }
 
     fn start(&mut self, reader: &Reader, started: &Started, moment: Moment) -> Vec<Change> {
@@ -299,12 +324,19 @@ impl Call {
         })
     }
 
-    fn utterance(&mut self, reader: &Reader, said: &Utterance, moment: Moment, bounds: &Bounds, applied: &mut Applied) {
+    /// Where a partial result came or went: the findings that were present before.
+    fn utterance(
+        &mut self,
+        reader: &Reader,
+        said: &Utterance,
+        moment: Moment,
+        bounds: &Bounds,
+        applied: &mut Applied,
+    ) -> Option<Vec<ConceptId>> {
         applied.voice = match said.speaker {
             Speaker::Caller => Voice::Caller,
             Speaker::Agent => Voice::Agent,
             Speaker::Clinician => Voice::Clinician,
-            // Whoever it is, it may be the patient: unknown speakers are read as the caller.
             Speaker::Other => Voice::Caller,
             Speaker::System => Voice::Nobody,
         };
@@ -317,24 +349,31 @@ impl Call {
             .iter()
             .position(|open| id.is_some() && open.said.utterance_id.as_deref() == id);
         let replaced = replaced.map(|at| self.partials.remove(at));
+        let turn = Turn::of(reader, said);
         if said.is_final {
             // A speaker who begins a new turn has ended the one before.
             self.settle_partials(reader, |open| open.said.speaker == said.speaker, applied);
-            hear(&mut self.settled, &mut self.recognition, reader, said, moment, applied);
+            hear(
+                &mut self.settled,
+                &mut self.recognition,
+                reader.lexicon(),
+                said,
+                turn,
+                moment,
+                applied,
+            );
         } else {
             if self.partials.len() >= bounds.max_partials {
                 self.settle_partials(reader, |_| true, applied);
             }
             self.partials.push(Partial {
                 said: said.clone(),
+                turn,
                 seq: moment.seq,
                 at: moment.at,
             });
         }
-        if replaced.is_some() || !said.is_final {
-            self.lay_over(reader);
-            self.tell_difference(&before, moment.seq, applied);
-        }
+        (replaced.is_some() || !said.is_final).then_some(before)
     }
 
     /// Findings that are present now.
@@ -384,8 +423,9 @@ impl Call {
             hear(
                 &mut self.settled,
                 &mut self.recognition,
-                reader,
+                reader.lexicon(),
                 &open.said,
+                open.turn,
                 moment,
                 applied,
             );
@@ -414,7 +454,16 @@ impl Call {
                 lost: 0,
                 whole_turn: false,
             };
-            hear(&mut over, &mut recognition, reader, &open.said, moment, &mut ignored);
+            let turn = open.turn.clone();
+            hear(
+                &mut over,
+                &mut recognition,
+                reader.lexicon(),
+                &open.said,
+                turn,
+                moment,
+                &mut ignored,
+            );
         }
         self.laid_over = Some(Box::new(over));
     }
@@ -461,56 +510,45 @@ impl Call {
 fn hear(
     (heard, care): &mut (Heard, Care),
     recognition: &mut Recognition,
-    reader: &Reader,
+    lexicon: &Lexicon,
     said: &Utterance,
+    turn: Turn,
     moment: Moment,
     applied: &mut Applied,
 ) {
-    match said.speaker {
-        Speaker::Caller | Speaker::Other => {
+    let inferred = |deed| Done {
+        deed,
+        seq: moment.seq,
+        at_ms: moment.at.millis(),
+        minutes: None,
+        inferred: true,
+    };
+    match turn {
+        Turn::Caller(turn) => {
             if let Some(confidence) = said.confidence {
                 recognition.confidence_sum += confidence;
                 recognition.confidences += 1;
             }
-            let turn = reader.caller(&said.text);
-            applied
-                .changes
-                .extend(heard.caller(reader.lexicon(), &turn, &said.text, moment));
+            applied.changes.extend(heard.caller(lexicon, &turn, &said.text, moment));
         }
-        Speaker::Agent => {
+        Turn::Agent(turn) => {
             recognition.agent_turns = recognition.agent_turns.saturating_add(1);
-            let turn = reader.agent(&said.text);
-            let lexicon = reader.lexicon();
             for act in &turn.acts {
                 debug_assert!(matches!(lexicon.concept(*act).kind, Kind::Act));
                 let id = lexicon.concept(*act).id.as_str();
                 let Some(deed) = Deed::ALL.into_iter().find(|deed| deed.act() == Some(id)) else {
                     continue;
                 };
-                let done = Done {
-                    deed,
-                    seq: moment.seq,
-                    at_ms: moment.at.millis(),
-                    minutes: None,
-                    inferred: true,
-                };
-                care.did(done);
+                care.did(inferred(deed));
                 applied.deeds.push(deed);
             }
             heard.agent(turn.question, moment.seq);
         }
-        Speaker::Clinician => {
+        Turn::Other if said.speaker == Speaker::Clinician => {
             recognition.clinician_turns = recognition.clinician_turns.saturating_add(1);
-            let done = Done {
-                deed: Deed::Escalated,
-                seq: moment.seq,
-                at_ms: moment.at.millis(),
-                minutes: None,
-                inferred: true,
-            };
-            care.did(done);
+            care.did(inferred(Deed::Escalated));
             applied.deeds.push(Deed::Escalated);
         }
-        Speaker::System => {}
+        Turn::Other => {}
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::heard::{Asked, Heard, Known, Quote, Trust, shared};
 use super::loudest::LoudTurn;
-use super::{Call, Care, Context, End, Loudest, Partial, Recognition, Sequence};
+use super::{Call, Care, Context, End, Loudest, Partial, Recognition, Sequence, Turn};
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
 use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
 
@@ -295,7 +295,7 @@ impl Snapshot {
             }),
             last_at: self.last_at.map(time),
             settled: (heard, self.care),
-            partials: self.partials.into_iter().map(partial_of).collect(),
+            partials: self.partials.into_iter().map(|row| partial_of(row, reader)).collect(),
             laid_over: None,
         };
         call.lay_over(reader);
@@ -395,16 +395,18 @@ fn partial_row(open: &Partial) -> PartialRow {
     }
 }
 
-fn partial_of(row: PartialRow) -> Partial {
+fn partial_of(row: PartialRow, reader: &Reader) -> Partial {
+    let said = Utterance {
+        speaker: row.speaker,
+        text: row.text.into(),
+        cut: row.cut,
+        confidence: row.confidence,
+        utterance_id: boxed(row.utterance_id),
+        is_final: false,
+    };
     Partial {
-        said: Utterance {
-            speaker: row.speaker,
-            text: row.text.into(),
-            cut: row.cut,
-            confidence: row.confidence,
-            utterance_id: boxed(row.utterance_id),
-            is_final: false,
-        },
+        turn: Turn::of(reader, &said),
+        said,
         seq: row.seq,
         at: Timestamp::from_millis(row.at),
     }

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::phrases::Phrases;
-use super::{ALWAYS, Audience, Automaton, ClassId, Force, Look, Part, Reach, Row, Rule, Sign, Step, Written};
+use super::rows::{Look, Row, Wanted};
+use super::{ALWAYS, Audience, Automaton, ClassId, Force, Reach, Rule, Step, Written};
 use crate::signals::common;
 use crate::signals::lexicon::ConceptId;
 use crate::signals::pattern::{self, Atoms, Class, PatternError};
@@ -77,9 +78,9 @@ impl Builder {
 
     fn class(&mut self, mut class: Class) -> Option<ClassId> {
         class.prune();
-        let next = ClassId::try_from(self.classes.len()).ok()?;
-        // One number is kept for the class that is always there.
-        (next < ClassId::MAX).then(|| *self.classes.entry(class).or_insert(next))
+        let count = self.classes.len();
+        let next = ClassId::try_from(count).ok()?;
+        (count < Wanted::MOST_CLASSES).then(|| *self.classes.entry(class).or_insert(next))
     }
 
     /// By class.
@@ -93,7 +94,7 @@ impl Builder {
         commonness
     }
 
-    /// The new number of each class, from 1 on: first those that are wanted beside an anchor, then those that may stand
+    /// The new number of each class: first those that are wanted beside an anchor, then those that may stand
     /// beside one, those near each other that share their commonest phrase. Also where the numbers of these roles end.
     fn numbers(&self, roles: &[Role]) -> (Vec<ClassId>, [ClassId; 2]) {
         let mut spread: HashMap<&str, usize> = HashMap::new();
@@ -115,10 +116,13 @@ impl Builder {
             .collect();
         order.sort();
         let mut numbers = vec![ALWAYS; order.len()];
-        for (new, (.., old)) in (ALWAYS + 1..).zip(&order) {
+        for (new, (.., old)) in Wanted::numbers().zip(&order) {
             numbers[usize::from(*old)] = new;
         }
-        let end = |role| ALWAYS + 1 + order.partition_point(|(of, ..)| *of <= role) as ClassId;
+        let end = |role| {
+            let before = order.partition_point(|(of, ..)| *of <= role);
+            Wanted::numbers().nth(before).unwrap_or(ClassId::MAX)
+        };
         (numbers, [end(Role::Wanted), end(Role::Beside)])
     }
 
@@ -162,24 +166,27 @@ impl Builder {
             phrases,
             ..Automaton::default()
         };
-        let mut sieves = vec![0u64; numbers.len() + 1];
-        for (number, classes) in classes_of.iter().enumerate() {
-            for class in classes {
-                sieves[usize::from(*class)] |= 1 << (number % 64);
-            }
+        let most = numbers.iter().max().copied().unwrap_or(ALWAYS);
+        let mut sieves = vec![0u64; usize::from(most) + 1];
+        let mut rows = Vec::with_capacity(classes_of.len());
+        for classes in &classes_of {
             let looks = looks_of.each_ref().map(|looks_of| {
                 let here = classes.iter().filter_map(|class| looks_of.get(class)).flatten();
                 let mut here: Vec<Look> = here.copied().collect();
                 here.sort_by_key(|look| (look.wants[0], look.rule));
-                Part::added(&mut automaton.looks, here)
+                here
             });
-            let row = Row {
-                classes: Part::added(&mut automaton.classes, classes.range(..beside).copied()),
-                signs: Part::added(&mut automaton.signs, signs_of(classes.range(..wanted))),
+            let row = automaton.rows.push(&Row {
+                classes: classes.range(..beside).copied().collect(),
+                wanted: classes.range(..wanted).count(),
                 looks,
-            };
-            automaton.rows.push(row);
+            });
+            for class in classes {
+                sieves[usize::from(*class)] |= 1 << (row % 64);
+            }
+            rows.push(row);
         }
+        automaton.phrases.renumber(&rows);
         for step in &mut self.steps {
             step.sieve = sieves[usize::from(step.class)];
         }
@@ -214,17 +221,4 @@ impl Builder {
         };
         (phrases, rows.iter().map(classes_of).collect())
     }
-}
-
-/// Takes ascending classes to the words of their set.
-fn signs_of<'c>(classes: impl Iterator<Item = &'c ClassId>) -> Vec<Sign> {
-    let mut signs: Vec<Sign> = Vec::new();
-    for class in classes {
-        let (word, bits) = (class / 64, 1 << (class % 64));
-        match signs.last_mut() {
-            Some(sign) if sign.word == word => sign.bits |= bits,
-            _ => signs.push(Sign { bits, word }),
-        }
-    }
-    signs
 }

@@ -9,6 +9,7 @@
 
 mod build;
 mod phrases;
+mod rows;
 
 use std::cell::RefCell;
 
@@ -19,7 +20,8 @@ use super::normalize::{Token, Tokens};
 use super::pattern::Gap;
 use super::reliability::Reliability;
 use super::triage::{Present, is_set, set};
-use phrases::{Hit, Phrases, RowId, Walk};
+use phrases::{Hit, Phrases, Walk};
+use rows::{Look, Rows, Wanted};
 
 /// Strength of a wording that states its concept by itself.
 pub const SAYS: f32 = 0.9;
@@ -111,56 +113,8 @@ impl Rule {
     }
 }
 
-/// A rule to look at, and the two rarest classes that it wants beside its anchor: most rules are dismissed by these alone,
-/// without a look at the rule.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    rule: u32,
-    wants: [ClassId; 2],
-}
-
 /// A class that is always there: what a rule wants that wants nothing else.
 const ALWAYS: ClassId = 0;
-
-/// Wanted classes as bits.
-#[derive(Debug)]
-struct Classes([u64; Self::WORDS]);
-
-impl Classes {
-    /// Room for 16,384. In a lexicon with more of them some share a bit: then more rules are looked at, and none is missed.
-    const WORDS: usize = 256;
-
-    fn clear(&mut self) {
-        self.0.fill(0);
-        self.add(Sign {
-            word: 0,
-            bits: 1 << ALWAYS,
-        });
-    }
-
-    fn add(&mut self, sign: Sign) {
-        self.0[usize::from(sign.word) % Self::WORDS] |= sign.bits;
-    }
-
-    fn has(&self, class: ClassId) -> bool {
-        self.0[usize::from(class) / 64 % Self::WORDS] >> (class % 64) & 1 == 1
-    }
-}
-
-impl Default for Classes {
-    fn default() -> Self {
-        Self([0; Self::WORDS])
-    }
-}
-
-/// A word of a set of wanted classes, and its place. Classes that share their commonest phrase have neighbouring numbers,
-/// so the hundreds that hold "my" fill a few words.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, packed(2))]
-struct Sign {
-    bits: u64,
-    word: u16,
-}
 
 /// A part of one of the long lists below. All that a turn looks at lies in a few of these, for the sake of the caches.
 #[derive(Clone, Copy, Debug, Default)]
@@ -183,24 +137,10 @@ impl Part {
     }
 }
 
-/// Phrases that stand at the same words.
-#[derive(Clone, Copy, Debug, Default)]
-struct Row {
-    /// Classes that hold one of them and may stand beside an anchor, ascending, in [`Automaton::classes`].
-    classes: Part,
-    /// Those of them that are wanted, in [`Automaton::signs`].
-    signs: Part,
-    /// Rules to look at where it stands, by [`Audience`], in [`Automaton::looks`].
-    looks: [Part; 2],
-}
-
 #[derive(Default)]
 pub struct Automaton {
     phrases: Phrases,
-    rows: Vec<Row>,
-    classes: Vec<ClassId>,
-    signs: Vec<Sign>,
-    looks: Vec<Look>,
+    rows: Rows,
     rules: Vec<Rule>,
     steps: Vec<Step>,
     /// By rule: the pattern as it is written.
@@ -212,7 +152,7 @@ pub struct Automaton {
 
 impl std::fmt::Debug for Automaton {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Automaton({} rows, {} rules)", self.rows.len(), self.rules.len())
+        write!(f, "Automaton({} rules)", self.rules.len())
     }
 }
 
@@ -231,14 +171,21 @@ struct Placed {
     begins: Vec<u32>,
 }
 
+/// A rule that may be completed around a hit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidate {
+    rule: u32,
+    anchor: Hit,
+}
+
 /// What reading needs beside the text; kept from turn to turn, so that a turn allocates nothing here.
 #[derive(Default)]
 struct Buffers {
     walk: Walk,
     hits: Hits,
-    present: Classes,
+    wanted: Wanted,
+    candidates: Vec<Candidate>,
     found: Vec<Match>,
-    cancels: Vec<(u32, Hit)>,
 }
 
 thread_local! {
@@ -295,30 +242,25 @@ impl Automaton {
             let Buffers {
                 walk,
                 hits,
-                present,
+                wanted,
+                candidates,
                 found,
-                cancels,
             } = buffers;
             hits.find(&self.phrases, tokens, walk);
-            found.clear();
-            cancels.clear();
+            candidates.clear();
             let mut from = 0;
             while from < tokens.tokens.len() {
                 let end = end_of_part(tokens, from, audience);
-                let part = Part {
-                    from: from as u32,
-                    to: end as u32,
-                };
-                self.read_part(part, audience, hits, present, |rule, anchor| {
-                    if self.rules[rule as usize].force == Force::Cancels {
-                        cancels.push((rule, anchor));
-                    } else {
-                        found.extend(self.complete(rule, anchor, tokens, hits));
-                    }
-                });
+                let inside = hits.by_last.within(from as u16, end as u16 - 1).iter();
+                let inside = inside.filter(|hit| usize::from(hit.first) >= from);
+                self.look(inside.copied(), audience, wanted, candidates);
                 from = end;
             }
-            self.take_back(tokens, hits, cancels, found);
+            found.clear();
+            let states = |candidate: &&Candidate| self.rules[candidate.rule as usize].force != Force::Cancels;
+            let stating = candidates.iter().filter(states);
+            found.extend(stating.filter_map(|candidate| self.complete(*candidate, tokens, hits)));
+            self.take_back(tokens, hits, candidates, found);
             for m in &mut *found {
                 m.trust = reliability.of(self.pattern(m));
             }
@@ -339,46 +281,42 @@ impl Automaton {
         })
     }
 
-    /// Tells the rules that may be completed within a part of the text, and their anchors.
-    fn read_part(
+    /// Gathers the rules that the hits of one part of the text may complete.
+    fn look(
         &self,
-        part: Part,
+        hits: impl Iterator<Item = Hit> + Clone,
         audience: Audience,
-        hits: &Hits,
-        present: &mut Classes,
-        mut look: impl FnMut(u32, Hit),
+        wanted: &mut Wanted,
+        candidates: &mut Vec<Candidate>,
     ) {
-        let inside = hits.by_last.within(part.from as u16, part.to as u16 - 1);
-        let within = |hit: &&Hit| u32::from(hit.first) >= part.from;
-        present.clear();
-        for hit in inside.iter().filter(within) {
-            for sign in self.row(hit.row).signs.of(&self.signs) {
-                present.add(*sign);
+        wanted.clear();
+        hits.clone().for_each(|hit| wanted.add(&self.rows, hit.row));
+        for anchor in hits {
+            let looks = self.rows.looks(anchor.row, audience);
+            let mut count = candidates.len();
+            candidates.resize(count + looks.len(), Candidate::default());
+            // Each is written, and kept where it may be completed: whether it may cannot be foreseen, by a processor
+            // neither.
+            for Look { rule, wants } in looks {
+                candidates[count] = Candidate { rule, anchor };
+                count += usize::from(wanted.has(wants[0]) & wanted.has(wants[1]));
             }
-        }
-        for hit in inside.iter().filter(within) {
-            let (mut class, mut is_there) = (ALWAYS, true);
-            for each in self.row(hit.row).looks[audience as usize].of(&self.looks) {
-                let [one, other] = each.wants;
-                if one != class {
-                    (class, is_there) = (one, present.has(one));
-                }
-                if is_there && present.has(other) {
-                    look(each.rule, *hit);
-                }
-            }
+            candidates.truncate(count);
         }
     }
 
     /// Takes out what a cancelling rule meets. Most of them cancel what nobody said, so they are completed last.
-    fn take_back(&self, tokens: &Tokens, hits: &Hits, cancels: &[(u32, Hit)], found: &mut Vec<Match>) {
+    fn take_back(&self, tokens: &Tokens, hits: &Hits, candidates: &[Candidate], found: &mut Vec<Match>) {
         let mut stated = Present::default();
         found.iter().for_each(|m| set(&mut stated, m.concept));
-        let concept = |rule: u32| self.rules[rule as usize].concept;
-        let mut cancelled: Vec<Match> = cancels
+        let may_cancel = |candidate: &&Candidate| {
+            let rule = self.rules[candidate.rule as usize];
+            rule.force == Force::Cancels && is_set(&stated, rule.concept)
+        };
+        let mut cancelled: Vec<Match> = candidates
             .iter()
-            .filter(|(rule, _)| is_set(&stated, concept(*rule)))
-            .filter_map(|(rule, anchor)| self.complete(*rule, *anchor, tokens, hits))
+            .filter(may_cancel)
+            .filter_map(|candidate| self.complete(*candidate, tokens, hits))
             .collect();
         if cancelled.is_empty() {
             return;
@@ -414,13 +352,10 @@ impl Automaton {
         }
     }
 
-    fn row(&self, row: RowId) -> &Row {
-        &self.rows[row as usize]
-    }
-
     /// The shortest match of a rule around its anchor.
-    fn complete(&self, at: u32, anchor: Hit, tokens: &Tokens, hits: &Hits) -> Option<Match> {
-        let rule = self.rules[at as usize];
+    fn complete(&self, candidate: Candidate, tokens: &Tokens, hits: &Hits) -> Option<Match> {
+        let Candidate { rule: number, anchor } = candidate;
+        let rule = self.rules[number as usize];
         let base = anchor.first.saturating_sub(BEFORE_ANCHOR);
         let (before, after) = rule.steps(&self.steps).split_at(usize::from(rule.anchor) + 1);
         let from = Reached {
@@ -441,7 +376,7 @@ impl Automaton {
             first: whole.first,
             last: whole.last,
             covered: whole.covered >> whole.first.saturating_sub(base).min(63),
-            rule: at,
+            rule: number,
         })
     }
 
@@ -502,11 +437,7 @@ impl Automaton {
     }
 
     fn is_of(&self, hit: &Hit, step: &Step) -> bool {
-        if step.sieve >> (hit.row % 64) & 1 == 0 {
-            return false;
-        }
-        let classes = self.row(hit.row).classes.of(&self.classes);
-        classes.binary_search(&step.class).is_ok()
+        step.sieve >> (hit.row % 64) & 1 == 1 && self.rows.is_of(hit.row, step.class)
     }
 }
 

@@ -8,10 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 
 use super::Part;
+use super::rows::RowId;
 use crate::signals::normalize::{Token, Tokens};
-
-/// Phrases that stand at the same words, by index in what [`Phrases::new`] returns beside the phrases.
-pub type RowId = u32;
 
 /// Where the phrases of a row stand: their first and last token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,7 +115,8 @@ pub struct Walk {
 }
 
 impl Phrases {
-    /// Numbers the phrases by their place in `wordings`, then the ranges; returns each row's phrases beside them.
+    /// Numbers the phrases by their place in `wordings`, then the ranges; returns each row's phrases beside them, by which
+    /// the rows are numbered until [`Self::renumber`].
     pub fn new<'p>(
         wordings: impl IntoIterator<Item = &'p str>,
         ranges: &[(i64, i64)],
@@ -170,6 +169,22 @@ impl Phrases {
         }
         phrases.numbers = intervals(ranges, |holding| rows.of(holding.map(|range| count + range)));
         (phrases, rows.rows)
+    }
+
+    /// Calls each row by its new name.
+    pub fn renumber(&mut self, rows: &[RowId]) {
+        let words = self.words.values_mut().map(|word| &mut word.row);
+        let stems = self.stems.values_mut().map(|stem| &mut stem.row);
+        let nodes = self.nodes.iter_mut().map(|node| &mut node.row);
+        let numbers = self.numbers.iter_mut().map(|(_, row)| row);
+        for row in words
+            .chain(stems)
+            .chain(nodes)
+            .chain(numbers)
+            .filter(|row| **row != NONE)
+        {
+            *row = rows[*row as usize];
+        }
     }
 
     /// Puts a phrase of several words into the tree.
