@@ -318,7 +318,8 @@ impl Policy {
 
     fn unsettled(&self, watch: &Watch, assessment: &Assessment) -> bool {
         match (watch.settled, assessment.last_new) {
-            (Some(settled), Some(new)) => new > settled,
+            // A source that numbers some events and leaves others to us may give a number twice.
+            (Some(settled), Some(new)) => new >= settled,
             (Some(_), None) => false,
             (None, _) => true,
         }
@@ -672,6 +673,7 @@ impl Policy {
         let told = watch.raised.is_some_and(|raised| raised.lost_told);
         let open = watch.raised.is_some_and(|raised| raised.level.pages())
             || watch.chance.is_some()
+            || watch.need_since.is_some()
             || (watch.handover.is_some() && assessment.need >= self.thresholds.alert);
         watch.silence_due =
             (ended.is_none() && open && !told).then(|| at.plus_seconds(self.settings.contact_lost_seconds));

@@ -169,7 +169,8 @@ pub struct Heard {
 
 impl Heard {
     /// Takes in a turn of the agent: only its question matters here.
-    pub fn agent(&mut self, question: Question, seq: u64) {
+    pub fn agent(&mut self, mut question: Question, seq: u64) {
+        let asks = std::mem::take(&mut question.asks);
         match &mut self.asked {
             // Two turns of the agent in a row are one question.
             Some(asked) => {
@@ -178,6 +179,10 @@ impl Heard {
                 if !question.names.is_empty() || question.contact || question.history {
                     *old = question;
                 } else {
+                    // "Any illnesses before? All right. And what is going on today?"
+                    if asks {
+                        (old.contact, old.history) = (false, false);
+                    }
                     old.facts.extend(question.facts);
                     old.facts.truncate(8);
                     old.presupposes |= question.presupposes;

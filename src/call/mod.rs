@@ -29,7 +29,7 @@ pub enum Fate {
     Duplicate,
     /// After the end of the call.
     Late,
-    /// A type that we do not know, or one event too many.
+    /// A type that we do not know, or speech beyond the bound of events.
     Ignored,
 }
 
@@ -159,7 +159,7 @@ pub struct Recognition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bounds {
-    /// Events of one call; further ones are counted and ignored, the deadlines of the call go on.
+    /// Events of one call; further speech is counted and ignored, what is done and the end of the call are not.
     pub max_events: u32,
     /// Partial results open at a time, by different ids.
     pub max_partials: usize,
@@ -255,7 +255,9 @@ impl Call {
             }
             self.ended = None;
         }
-        if matches!(event.body, Body::Unknown) || self.sequence.applied >= bounds.max_events {
+        // What was done and that it ended is taken in, however much was said before.
+        let bounded = !matches!(event.body, Body::Action(_) | Body::Ended(_));
+        if matches!(event.body, Body::Unknown) || (bounded && self.sequence.applied >= bounds.max_events) {
             // It was there, so it is no gap.
             self.sequence.skip(event.seq, event.event_id.as_deref());
             applied.fate = Fate::Ignored;
@@ -296,15 +298,13 @@ impl Call {
                 self.action(action, moment, applied);
             }
             Body::Ended(ended) => {
-                let disposition = ended.disposition.as_deref().unwrap_or("");
+                let disposition = ended.disposition.as_deref();
                 // A partial result that nobody replaced was said all the same.
                 self.settle_partials(reader, |_| true, applied);
                 self.ended = Some(End {
                     at: event.at,
-                    to_clinicians: matches!(
-                        disposition,
-                        "escalated" | "emergency" | "transferred" | "transferred_to_clinician"
-                    ),
+                    // "Transferred" may be to the billing desk.
+                    to_clinicians: matches!(disposition, Some("escalated" | "emergency")),
                 });
             }
             Body::Unknown => {}
@@ -342,17 +342,20 @@ impl Call {
         };
         applied.whole_turn = said.is_final;
         self.recognition.cut_texts = self.recognition.cut_texts.saturating_add(u16::from(said.cut));
-        let before = self.present();
         let id = said.utterance_id.as_deref();
-        let replaced = self
+        let replaces = self
             .partials
             .iter()
             .position(|open| id.is_some() && open.said.utterance_id.as_deref() == id);
-        let replaced = replaced.map(|at| self.partials.remove(at));
+        let before = (replaces.is_some() || !said.is_final).then(|| self.present());
+        replaces.map(|at| self.partials.remove(at));
         let turn = Turn::of(reader, said);
         if said.is_final {
             // A speaker who begins a new turn has ended the one before.
             self.settle_partials(reader, |open| open.said.speaker == said.speaker, applied);
+            if applied.voice == Voice::Caller {
+                self.ask_what_is_being_asked();
+            }
             hear(
                 &mut self.settled,
                 &mut self.recognition,
@@ -373,14 +376,20 @@ impl Call {
                 at: moment.at,
             });
         }
-        (replaced.is_some() || !said.is_final).then_some(before)
+        before
+    }
+
+    /// A caller may answer before the question is final.
+    fn ask_what_is_being_asked(&mut self) {
+        for open in &self.partials {
+            if let Turn::Agent(turn) = &open.turn {
+                self.settled.0.agent(turn.question.clone(), open.seq);
+            }
+        }
     }
 
     /// Findings that are present now.
     fn present(&self) -> Vec<ConceptId> {
-        if self.partials.is_empty() {
-            return Vec::new();
-        }
         self.heard()
             .known
             .iter()
@@ -470,16 +479,22 @@ impl Call {
 
     fn action(&mut self, action: &Action, moment: Moment, applied: &mut Applied) {
         let care = &mut self.settled.1;
-        let to_clinicians = !matches!(
+        let to_clinicians = matches!(
+            action.to.as_deref(),
+            None | Some("nurse" | "physician" | "clinical_queue" | "emergency_services")
+        );
+        let to_others = matches!(
             action.to.as_deref(),
             Some("front_desk" | "billing" | "pharmacy" | "scheduling")
         );
         let deed = match action.act {
+            Act::Escalated if to_others => return,
             Act::Escalated if action.mode.as_deref() == Some("urgent_message") => Deed::UrgentMessage,
-            // An adapter that only read the words knows no more than we do.
-            Act::Escalated if action.inferred => Deed::HandoverSpoken,
-            Act::Escalated if to_clinicians => Deed::Escalated,
-            Act::Escalated | Act::Other => return,
+            Act::Escalated if to_clinicians && !action.inferred => Deed::Escalated,
+            // An adapter that only read the words knows no more than we do, and a queue that nobody named may be any: what
+            // settles a need is a clinician on the line.
+            Act::Escalated => Deed::HandoverSpoken,
+            Act::Other => return,
             Act::EmergencyAdvised => Deed::EmergencyAdvised,
             Act::AppointmentBooked => Deed::Booked,
             Act::MessageTaken => Deed::MessageTaken,

@@ -244,6 +244,7 @@ impl Snapshot {
                     contact: row.contact,
                     history: row.history,
                     presupposes: row.presupposes,
+                    asks: false,
                 },
                 seq: row.seq,
             }),

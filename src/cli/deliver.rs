@@ -14,6 +14,7 @@ use super::Failure;
 use crate::alert::Alert;
 use crate::config::Config;
 use crate::delivery::{Courier, Sent};
+use crate::stream::Reach;
 use crate::telemetry::{Metrics, wall_millis};
 
 /// Begins to deliver; `None` where no webhook is configured.
@@ -25,20 +26,21 @@ pub fn start(config: &Config, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> R
         metrics.add("delivery_attempts_total", &["webhook", result], 0.0);
     }
     let courier = Courier::new(&config.webhook)?;
-    let mut client = config.kafka.client()?;
-    client
-        .set("group.id", format!("{}-webhook", config.kafka.group))
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", config.stream.session_timeout_ms.to_string());
-    let consumer: BaseConsumer = client.create()?;
-    consumer.subscribe(&[&config.topics.alerts])?;
+    let mut consumer = connect(config)?;
+    let config = config.clone();
     let give_up = Duration::from_secs(config.webhook.give_up_seconds);
     let handle = tokio::runtime::Handle::current();
     Ok(Some(tokio::task::spawn_blocking(move || {
         while !stop.load(Ordering::Relaxed) {
+            if consumer.context().is_lost() {
+                match connect(&config) {
+                    Ok(new) => {
+                        warn!("no broker has been in reach of the webhook's client for half a minute: it is made anew");
+                        consumer = new;
+                    }
+                    Err(failure) => warn!(error = %failure.error, "the webhook's client cannot be made anew"),
+                }
+            }
             match consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => {
                     let told = match serde_json::from_slice::<Alert>(message.payload().unwrap_or_default()) {
@@ -62,6 +64,21 @@ pub fn start(config: &Config, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> R
         }
         info!("webhook stopped");
     })))
+}
+
+fn connect(config: &Config) -> Result<BaseConsumer<Reach>, Failure> {
+    let mut client = config.kafka.client()?;
+    client
+        .set("group.id", format!("{}-webhook", config.kafka.group))
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", config.stream.session_timeout_ms.to_string())
+        .set("statistics.interval.ms", Reach::STATISTICS_MS);
+    let consumer: BaseConsumer<Reach> = client.create_with_context(Reach::default())?;
+    consumer.subscribe(&[&config.topics.alerts])?;
+    Ok(consumer)
 }
 
 /// Tries until it is told; false only where the process stops first, so that the next one tells it.

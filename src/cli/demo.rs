@@ -109,7 +109,7 @@ fn banner(model: &str, address: &str, args: &Args) {
 
 /// Plays the calls and shows the alerts until both are over.
 fn show(args: &Args, common: &Common, config: &Config, stop: &Arc<AtomicBool>) -> Result<Shown, Failure> {
-    let consumer = watch::alerts_consumer(config, Offset::Beginning)?;
+    let consumer = watch::alerts_consumer(config, Offset::Beginning, &mut BTreeMap::new())?;
     let began = Instant::now();
     let time_is_up = || {
         args.seconds

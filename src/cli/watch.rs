@@ -1,5 +1,7 @@
 //! `callward watch`: alerts as a clinical lead reads them, and as the demo prints them.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::{Common, Failure};
 use crate::alert::{Alert, Level, State};
 use crate::config::Config;
+use crate::stream::Reach;
 
 /// Show alerts as they come: level, time into the call, the words, what was not done, the least that should happen.
 #[derive(Debug, clap::Args)]
@@ -34,6 +37,8 @@ pub struct Args {
     count: Option<usize>,
 }
 
+const PATIENCE: Duration = Duration::from_secs(10);
+
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let mut config = Config::load(args.config.as_deref())?;
     if let Some(brokers) = args.brokers {
@@ -44,11 +49,21 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     } else {
         Offset::End
     };
-    let consumer = alerts_consumer(&config, from)?;
+    let mut next = BTreeMap::new();
+    let mut consumer = alerts_consumer(&config, from, &mut next)?;
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut shown = 0;
     while args.count.is_none_or(|count| shown < count) {
         let Some(message) = consumer.poll(Duration::from_millis(500)) else {
+            if consumer.context().is_lost() {
+                eprintln!(
+                    "callward: Kafka at {} has been out of reach for half a minute: alerts of this time are shown once it answers",
+                    config.kafka.brokers
+                );
+                if let Ok(new) = alerts_consumer(&config, from, &mut next) {
+                    consumer = new;
+                }
+            }
             continue;
         };
         let message = match message {
@@ -58,6 +73,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
                 continue;
             }
         };
+        next.insert(message.partition(), message.offset() + 1);
         let payload = message.payload().unwrap_or_default();
         let Ok(alert) = serde_json::from_slice::<Alert>(payload) else {
             continue;
@@ -78,27 +94,40 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads all partitions of the alerts without a group: every viewer sees every alert.
-pub fn alerts_consumer(config: &Config, from: Offset) -> Result<BaseConsumer, Failure> {
+/// Reads all partitions of the alerts without a group: every viewer sees every alert. Each partition is read from where
+/// `next` says, and from `from` on where it says nothing yet.
+pub fn alerts_consumer(
+    config: &Config,
+    from: Offset,
+    next: &mut BTreeMap<i32, i64>,
+) -> Result<BaseConsumer<Reach>, Failure> {
     let unreachable = |error: rdkafka::error::KafkaError| Failure {
         code: 4,
         error: anyhow::anyhow!("Kafka at {} does not answer: {error}", config.kafka.brokers),
     };
-    let consumer: BaseConsumer = config
+    let consumer: BaseConsumer<Reach> = config
         .kafka
         .client()?
         .set("group.id", "callward-watch")
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .set("fetch.wait.max.ms", "20")
-        .create()?;
+        .set("statistics.interval.ms", Reach::STATISTICS_MS)
+        .create_with_context(Reach::default())?;
     let topic = &config.topics.alerts;
-    let metadata = consumer
-        .fetch_metadata(Some(topic), Duration::from_secs(10))
-        .map_err(unreachable)?;
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(unreachable)?;
     let mut list = TopicPartitionList::new();
     for partition in metadata.topics().iter().flat_map(|found| found.partitions()) {
-        list.add_partition_offset(topic, partition.id(), from)?;
+        let offset = match next.entry(partition.id()) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                let (low, high) = consumer
+                    .fetch_watermarks(topic, partition.id(), PATIENCE)
+                    .map_err(unreachable)?;
+                *unknown.insert(if from == Offset::End { high } else { low })
+            }
+        };
+        list.add_partition_offset(topic, partition.id(), Offset::Offset(offset))?;
     }
     if list.count() == 0 {
         return Err(Failure {

@@ -159,6 +159,8 @@ pub struct Question {
     pub history: bool,
     /// Takes the finding for granted: "when did the pain start".
     pub presupposes: bool,
+    /// It is put as a question: what was asked before it is not what is answered. Of a turn that was just spoken.
+    pub asks: bool,
 }
 
 /// What the agent said.
@@ -304,6 +306,7 @@ impl Reader {
         turn.question.contact = has(self.contact);
         turn.question.history = has(self.history);
         turn.question.presupposes = has(self.presupposes) && !has(self.asks_any);
+        turn.question.asks = !tokens.questions.is_empty();
         turn
     }
 

@@ -4,10 +4,9 @@
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::reach::Reach;
 use super::transaction::SENT_AGAIN_AFTER;
 use super::worker::Plan;
-
-const STATISTICS_MS: &str = "5000";
 
 pub(super) fn producer_config(plan: &Plan, client: &ClientConfig, transactional_id: &str) -> ClientConfig {
     writer_config(client, transactional_id, plan.stream.transaction_timeout_ms)
@@ -60,7 +59,7 @@ pub(super) fn consumer_config(plan: &Plan, client: &ClientConfig, number: usize)
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "16384")
         .set("check.crcs", "true")
-        .set("statistics.interval.ms", STATISTICS_MS);
+        .set("statistics.interval.ms", Reach::STATISTICS_MS);
     if plan.kafka.static_membership {
         config.set("group.instance.id", format!("{}-{number}", plan.kafka.instance));
     }

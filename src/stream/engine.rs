@@ -19,7 +19,7 @@ use super::transaction::{SENT_AGAIN_AFTER, Transaction, Writer};
 use super::trouble::Trouble;
 use super::twin;
 use super::worker::{Assignment, Plan};
-use crate::telemetry::wall_millis;
+use crate::telemetry::{Part, wall_millis};
 
 /// How long an alert waits for more records under load, so that a storm of alerts is committed in batches.
 const ALERT_PATIENCE: Duration = Duration::from_millis(2);
@@ -40,6 +40,8 @@ struct Owned<T> {
     /// Something of it stands in the open transaction.
     touched: bool,
     last_record: i64,
+    /// Since when records have been waiting.
+    behind_since: Option<i64>,
 }
 
 pub(super) struct Engine<T> {
@@ -56,9 +58,9 @@ pub(super) struct Engine<T> {
     rewinds: u32,
     /// When the last commit ended, and how long it took.
     last_commit: Option<(Instant, Duration)>,
-    /// A request of the last transaction may have been sent twice: the name is taken anew before the next.
-    stale: bool,
     closing: bool,
+    /// Its part of what the workers of a process hold together.
+    part: Part,
 }
 
 impl<T: Task> Engine<T> {
@@ -73,8 +75,8 @@ impl<T: Task> Engine<T> {
             trouble: None,
             rewinds: 0,
             last_commit: None,
-            stale: false,
             closing: false,
+            part: Part::new(&plan.metrics, &plan.topics.events),
         }
     }
 
@@ -130,14 +132,14 @@ impl<T: Task> Engine<T> {
             return Ok(list);
         }
         let began = Instant::now();
-        self.plan.metrics.set("restore_in_progress", &[], 1.0);
+        self.part.set("restore_in_progress", 1.0);
         let restore = Restore {
             consumer,
             plan: &self.plan,
             transactional_id: &self.transactional_id,
         };
         let restored = restore.run::<T>(numbers);
-        self.plan.metrics.set("restore_in_progress", &[], 0.0);
+        self.part.set("restore_in_progress", 0.0);
         let mut records = 0;
         for (number, restored) in restored? {
             records += restored.records;
@@ -158,6 +160,7 @@ impl<T: Task> Engine<T> {
                     next: restored.next,
                     touched: true,
                     last_record: 0,
+                    behind_since: None,
                 },
             );
         }
@@ -226,7 +229,6 @@ impl<T: Task> Engine<T> {
             .map_err(|error| Trouble::Rebuild(error.to_string()))?;
         let config = producer_config(&self.plan, &client, &self.transactional_id);
         self.writer = Writer::start(&config, RENEW_PATIENCE)?;
-        self.stale = false;
         Ok(())
     }
 
@@ -258,14 +260,6 @@ impl<T: Task> Engine<T> {
 
     fn begin(&mut self) -> Result<(), Trouble> {
         if self.open.is_none() {
-            if self.stale {
-                info!(
-                    worker = self.number,
-                    "something may have been sent twice: the producer is made anew"
-                );
-                self.plan.metrics.count("producer_renewals_total", &[]);
-                self.renew()?;
-            }
             self.writer.begin()?;
             self.open = Some(Transaction::begin());
         }
@@ -461,32 +455,35 @@ impl<T: Task> Engine<T> {
     }
 
     /// `ends`: the last decided offset of each partition.
-    pub(super) fn look_around(&self, ends: &BTreeMap<i32, i64>) {
+    pub(super) fn look_around(&mut self, ends: &BTreeMap<i32, i64>) {
         let metrics = &self.plan.metrics;
         let topic = self.plan.topics.events.as_str();
         let now = wall_millis();
         let (mut calls, mut active) = (0, 0);
-        for (number, owned) in &self.owned {
+        for (number, owned) in &mut self.owned {
             calls += owned.task.calls();
             active += owned.task.active();
             let lag = ends.get(number).map_or(0, |end| (end - owned.next).max(0));
             let number = number.to_string();
             let labels = [topic, number.as_str()];
             metrics.set("consumer_lag_records", &labels, lag as f64);
-            let behind = if lag > 0 && owned.last_record > 0 {
-                (now - owned.last_record).max(0) as f64 / 1000.0
+            // After a quiet hour the last record is old, and what waits is not.
+            let behind = if lag > 0 {
+                let since = *owned.behind_since.get_or_insert(now);
+                now - since.max(owned.last_record)
             } else {
-                0.0
+                owned.behind_since = None;
+                0
             };
-            metrics.set("consumer_lag_seconds", &labels, behind);
+            metrics.set("consumer_lag_seconds", &labels, behind.max(0) as f64 / 1000.0);
             metrics.set(
                 "watermark_timestamp_seconds",
                 &labels,
                 owned.last_record as f64 / 1000.0,
             );
         }
-        metrics.set("assigned_partitions", &[topic], self.owned.len() as f64);
-        metrics.set("active_calls", &[], active as f64);
-        metrics.set("state_entries", &[], calls as f64);
+        self.part.set_of_topic("assigned_partitions", self.owned.len() as f64);
+        self.part.set("active_calls", active as f64);
+        self.part.set("state_entries", calls as f64);
     }
 }

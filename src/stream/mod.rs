@@ -11,6 +11,7 @@ mod fail_point;
 mod native;
 mod outputs;
 mod partition;
+mod reach;
 mod reset;
 mod restore;
 mod settings;
@@ -23,6 +24,7 @@ mod worker;
 
 pub use outputs::{Outputs, Raised};
 pub use partition::{Incoming, Output, Partition};
+pub use reach::Reach;
 pub use reset::{Reset, reset};
 pub use settings::{
     DeadLetterSettings, KafkaSettings, Payload, SecretError, SecurityProtocol, StartAt, StreamSettings, TopicSettings,

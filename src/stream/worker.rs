@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use super::clients::{consumer_config, producer_config};
 use super::engine::Engine;
+use super::reach::Reach;
 use super::settings::{DeadLetterSettings, KafkaSettings, StreamSettings, TopicSettings};
 use super::task::Task;
 use super::transaction::Writer;
@@ -116,6 +117,7 @@ impl<'p, T: Task> Worker<'p, T> {
         let context = Assignment {
             engine: Mutex::new(engine),
             ends: Mutex::new(BTreeMap::new()),
+            reach: Reach::default(),
             metrics: plan.metrics.clone(),
             topic: plan.topics.events.clone(),
         };
@@ -171,9 +173,12 @@ impl<'p, T: Task> Worker<'p, T> {
             }
             if last_look.elapsed() > Duration::from_secs(1) {
                 last_look = Instant::now();
-                let ends = &self.consumer.context().ends;
+                let context = self.consumer.context();
                 self.engine()
-                    .look_around(&ends.lock().unwrap_or_else(PoisonError::into_inner));
+                    .look_around(&context.ends.lock().unwrap_or_else(PoisonError::into_inner));
+                if context.reach.is_lost() {
+                    return Err(Trouble::Rebuild("no broker has been in reach for half a minute".into()));
+                }
             }
         }
         Ok(())
@@ -230,6 +235,7 @@ pub(super) struct Assignment<T: Task> {
     engine: Mutex<Engine<T>>,
     /// Last decided offset of each partition, from the client's statistics.
     ends: Mutex<BTreeMap<i32, i64>>,
+    reach: Reach,
     metrics: Arc<Metrics>,
     topic: String,
 }
@@ -242,6 +248,7 @@ impl<T: Task> ClientContext for Assignment<T> {
             .filter(|broker| broker.state == "UP" && broker.nodeid >= 0)
             .count();
         self.metrics.set("kafka_brokers_connected", &[], up as f64);
+        self.reach.saw(&statistics);
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };

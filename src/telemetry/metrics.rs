@@ -145,7 +145,7 @@ pub const SERIES: [Series; 52] = [
         "consumer_lag_seconds",
         &["topic", "partition"],
         Start::Later,
-        "Age of the oldest record not read yet, 0 when there is none.",
+        "Age of the last record read while others wait, at most since they began to; 0 where none waits.",
     ),
     gauge(
         "watermark_timestamp_seconds",
@@ -273,7 +273,12 @@ pub const SERIES: [Series; 52] = [
         Start::Each(&["started", "ended", "forgotten"]),
         "Calls by what happened to them.",
     ),
-    gauge("restore_in_progress", &[], Start::Plain, "1 while state is read back."),
+    gauge(
+        "restore_in_progress",
+        &[],
+        Start::Plain,
+        "Workers that are reading state back.",
+    ),
     histogram(
         "restore_duration_seconds",
         &[],
@@ -537,6 +542,12 @@ impl Metrics {
     /// Where the name is not in the catalogue.
     pub fn set(&self, name: &'static str, labels: &[&str], value: f64) {
         self.gauges[name].with_label_values(labels).set(value);
+    }
+
+    /// # Panics
+    /// Where the name is not in the catalogue.
+    pub fn change(&self, name: &'static str, labels: &[&str], by: f64) {
+        self.gauges[name].with_label_values(labels).add(by);
     }
 
     /// # Panics

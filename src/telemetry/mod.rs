@@ -2,8 +2,10 @@
 
 mod logging;
 mod metrics;
+mod part;
 mod tally;
 
 pub use logging::{LogFormat, Settings as LogSettings, init};
 pub use metrics::{Heartbeat, Metrics, SERIES, Series, wall_millis};
+pub use part::Part;
 pub use tally::Tally;

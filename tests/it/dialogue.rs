@@ -8,7 +8,7 @@ use callward::call::{Heard, Moment};
 use callward::pipeline::outcomes_of;
 use callward::record::{Limits, Timestamp, decode};
 use callward::registry::Version;
-use callward::signals::{Lexicon, Reader, Source};
+use callward::signals::{Lexicon, Reader, Source, Status};
 
 fn reader() -> &'static Reader {
     static READER: OnceLock<Reader> = OnceLock::new();
@@ -131,4 +131,109 @@ fn talk_in_another_language_counts_as_not_understood() {
         "hello good morning i am calling because my mother has had a bad pain in the chest since this morning";
     assert_eq!(reasons(spanish), ["unknown_words"]);
     assert!(reasons(english).is_empty());
+}
+
+#[test]
+fn a_question_about_the_past_does_not_reach_the_answer_to_the_next() {
+    let heard = |turns: &[&str]| {
+        let mut heard = Heard::default();
+        let (last, asked) = turns.split_last().unwrap();
+        for (seq, text) in (0..).zip(asked) {
+            heard.agent(reader().agent(text).question, seq);
+        }
+        let moment = Moment {
+            seq: 9,
+            at: Timestamp::from_millis(9_000),
+            typed: false,
+        };
+        heard.caller(reader().lexicon(), &reader().caller(last), last, moment);
+        evidence(&heard, "chest_pain")
+    };
+    let (past, now) = ("Any past medical history?", "Okay. And what's going on today?");
+    let told = "a crushing chest pain";
+    assert!(heard(&[past, told]) < 0.4);
+    assert!(heard(&[past, now, told]) > 0.7);
+}
+
+/// What became of a call's events: the states of its alerts and why each event was judged so.
+fn judged(events: &[serde_json::Value]) -> Vec<(Option<&'static str>, Vec<String>)> {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let events: Vec<_> = (0..)
+        .zip(events)
+        .map(|(second, event)| {
+            let mut event = event.clone();
+            event["call_id"] = "c".into();
+            if event.get("at").is_none() {
+                event["at"] = format!("2026-05-04T09:00:{:02}Z", second * 5).into();
+            }
+            decode(event.to_string().as_bytes(), None, &Limits::default())
+                .unwrap()
+                .event
+        })
+        .collect();
+    let present = |outcome: &callward::pipeline::Outcome| {
+        let told = outcome
+            .applied
+            .changes
+            .iter()
+            .filter(|change| change.status == Status::Present);
+        told.map(|change| pipeline.lexicon().concept(change.concept).id.clone())
+            .collect()
+    };
+    let state = |outcome: &callward::pipeline::Outcome| outcome.alert.as_ref().map(|alert| alert.state.as_str());
+    outcomes_of(&pipeline, &events)
+        .iter()
+        .map(|outcome| (state(outcome), present(outcome)))
+        .collect()
+}
+
+const ACUTE: &str = "i have a crushing chest pain going down my left arm and i am sweating and can not get my breath";
+
+#[test]
+fn only_a_clinician_settles_an_emergency() {
+    let told = |last: serde_json::Value| {
+        let events = [
+            serde_json::json!({"type": "utterance", "speaker": "caller", "text": ACUTE}),
+            serde_json::json!({"type": "utterance", "speaker": "agent", "text": "okay and your date of birth"}),
+            serde_json::json!({"type": "utterance", "speaker": "agent", "text": "and your insurance"}),
+            last,
+        ];
+        let states: Vec<_> = judged(&events).into_iter().filter_map(|(state, _)| state).collect();
+        states.contains(&"cleared")
+    };
+    let escalated = |to: &str| serde_json::json!({"type": "action", "action": "escalated", "to": to});
+    let ended = |how: &str| serde_json::json!({"type": "call_ended", "disposition": how});
+    assert!(told(escalated("nurse")) && told(ended("escalated")));
+    assert!(!told(escalated("supervisor")) && !told(escalated("billing")) && !told(ended("transferred")));
+}
+
+#[test]
+fn a_finding_with_the_number_of_the_hand_over_is_new() {
+    let events = [
+        serde_json::json!({"type": "utterance", "speaker": "caller", "text": "i need a refill", "seq": 1}),
+        serde_json::json!({"type": "action", "action": "escalated", "to": "nurse"}),
+        serde_json::json!({"type": "utterance", "speaker": "caller", "text": ACUTE, "seq": 2}),
+        serde_json::json!({"type": "action", "action": "appointment_booked"}),
+    ];
+    assert!(judged(&events).iter().any(|(state, _)| state.is_some()));
+}
+
+#[test]
+fn a_yes_may_come_before_the_question_is_final() {
+    let events = [
+        serde_json::json!({"type": "utterance", "speaker": "agent", "text": "do you have any chest pain", "utterance_id": "u", "is_final": false}),
+        serde_json::json!({"type": "utterance", "speaker": "caller", "text": "yes i do"}),
+    ];
+    assert!(judged(&events)[1].1.contains(&"chest_pain".to_owned()));
+}
+
+#[test]
+fn a_partial_result_tells_what_is_new_in_it() {
+    let events = [
+        serde_json::json!({"type": "utterance", "speaker": "caller", "text": "i have chest pain"}),
+        serde_json::json!({"type": "utterance", "speaker": "caller", "text": "and i threw up", "utterance_id": "u", "is_final": false}),
+    ];
+    let told = judged(&events);
+    assert!(told[0].1.contains(&"chest_pain".to_owned()));
+    assert!(told[1].1.contains(&"vomiting".to_owned()) && !told[1].1.contains(&"chest_pain".to_owned()));
 }

@@ -159,6 +159,9 @@ impl Load {
     }
 }
 
+/// Silence after which the checker connects anew.
+const DEAF_AFTER: Duration = Duration::from_secs(15);
+
 /// Reads committed scores while the faults happen.
 pub struct Checker {
     stop: Arc<AtomicBool>,
@@ -174,18 +177,24 @@ pub struct Checker {
 impl Checker {
     pub fn start(site: &Site) -> Self {
         let topic = site.topic("scores");
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &site.bootstrap)
-            .set("group.id", format!("{}-checker", site.name))
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
-            .create()
-            .unwrap();
-        let mut list = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            list.add_partition_offset(&topic, partition, Offset::Beginning).unwrap();
-        }
-        consumer.assign(&list).unwrap();
+        let (bootstrap, group) = (site.bootstrap.clone(), format!("{}-checker", site.name));
+        let connect = move |reached: &BTreeMap<i32, i64>| {
+            let consumer: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", &bootstrap)
+                .set("group.id", &group)
+                .set("isolation.level", "read_committed")
+                .set("enable.auto.commit", "false")
+                .create()
+                .unwrap();
+            let mut list = TopicPartitionList::new();
+            for partition in 0..PARTITIONS {
+                let next = reached.get(&partition).map(|offset| Offset::Offset(offset + 1));
+                list.add_partition_offset(&topic, partition, next.unwrap_or(Offset::Beginning))
+                    .unwrap();
+            }
+            consumer.assign(&list).unwrap();
+            consumer
+        };
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let silences: Arc<Mutex<BTreeMap<i32, (Instant, Duration)>>> = Arc::default();
         let (stopped, count, heard) = (stop.clone(), seen.clone(), silences.clone());
@@ -194,10 +203,19 @@ impl Checker {
         let reading = std::thread::spawn(move || {
             let mut wrong = Vec::new();
             let mut applied: HashMap<String, u64> = HashMap::new();
+            let mut consumer = connect(&BTreeMap::new());
+            let mut last = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
                 let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else {
+                    // A client that is told of no broker at all, as when the only one is fenced for a moment, may ask
+                    // nobody ever after: then it is the checker that has gone deaf.
+                    if last.elapsed() > DEAF_AFTER {
+                        consumer = connect(&reached.lock().unwrap());
+                        last = Instant::now();
+                    }
                     continue;
                 };
+                last = Instant::now();
                 reached.lock().unwrap().insert(message.partition(), message.offset());
                 heard
                     .lock()
