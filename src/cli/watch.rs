@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{Common, Failure};
@@ -51,17 +52,21 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     };
     let mut next = BTreeMap::new();
     let mut consumer = alerts_consumer(&config, from, &mut next)?;
+    let mut lost = false;
+    let mut said = String::new();
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut shown = 0;
     while args.count.is_none_or(|count| shown < count) {
         let Some(message) = consumer.poll(Duration::from_millis(500)) else {
             if consumer.context().is_lost() {
-                eprintln!(
-                    "callward: Kafka at {} has been out of reach for half a minute: alerts of this time are shown once it answers",
-                    config.kafka.brokers
-                );
+                if !std::mem::replace(&mut lost, true) {
+                    eprintln!(
+                        "callward: Kafka at {} has been out of reach for half a minute: alerts of this time are shown once it answers",
+                        config.kafka.brokers
+                    );
+                }
                 if let Ok(new) = alerts_consumer(&config, from, &mut next) {
-                    consumer = new;
+                    (consumer, lost) = (new, false);
                 }
             }
             continue;
@@ -69,7 +74,12 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         let message = match message {
             Ok(message) => message,
             Err(error) => {
-                eprintln!("callward: Kafka: {error}");
+                // The client tells the same again and again.
+                let error = error.to_string();
+                if error != said {
+                    eprintln!("callward: Kafka: {error}");
+                    said = error;
+                }
                 continue;
             }
         };
@@ -94,6 +104,17 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where a partition begins and ends. A topic that was just made has no leader for a moment.
+fn watermarks(consumer: &BaseConsumer<Reach>, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(200)),
+            found => return found,
+        }
+    }
+}
+
 /// Reads all partitions of the alerts without a group: every viewer sees every alert. Each partition is read from where
 /// `next` says, and from `from` on where it says nothing yet.
 pub fn alerts_consumer(
@@ -101,7 +122,7 @@ pub fn alerts_consumer(
     from: Offset,
     next: &mut BTreeMap<i32, i64>,
 ) -> Result<BaseConsumer<Reach>, Failure> {
-    let unreachable = |error: rdkafka::error::KafkaError| Failure {
+    let unreachable = |error: KafkaError| Failure {
         code: 4,
         error: anyhow::anyhow!("Kafka at {} does not answer: {error}", config.kafka.brokers),
     };
@@ -121,9 +142,7 @@ pub fn alerts_consumer(
         let offset = match next.entry(partition.id()) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(unknown) => {
-                let (low, high) = consumer
-                    .fetch_watermarks(topic, partition.id(), PATIENCE)
-                    .map_err(unreachable)?;
+                let (low, high) = watermarks(&consumer, topic, partition.id()).map_err(unreachable)?;
                 *unknown.insert(if from == Offset::End { high } else { low })
             }
         };
