@@ -9,8 +9,8 @@ use crate::registry::{Registry, Version};
 
 /// List, verify, promote and roll back versions of the model.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward models list\n  callward models verify 0008\n  \
-    callward models promote 0009 --reason \"fewer false pages\" --approved-by \"R. Alvarez\"")]
+#[command(after_help = "Examples:\n  callward models list\n  callward models verify 0007\n  \
+    callward models promote 0008 --reason \"fewer false pages\" --approved-by \"R. Alvarez\"")]
 pub struct Args {
     #[command(subcommand)]
     command: ModelsCommand,

@@ -39,7 +39,7 @@ impl Default for Recipe {
         Self {
             seed: 7,
             moments: 8,
-            false_pages: 0.145,
+            false_pages: 0.16,
         }
     }
 }

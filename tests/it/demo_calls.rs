@@ -43,7 +43,7 @@ fn pages_with(settings: Settings) -> Vec<(Label, Vec<Alert>)> {
 }
 
 #[test]
-fn every_unmet_need_pages_and_the_newspaper_cases_before_the_booking() {
+fn every_unmet_need_pages_during_the_call_and_the_newspaper_cases_before_the_booking() {
     for (label, pages) in pages().iter().filter(|(label, _)| label.under_escalated) {
         let first = pages.first().unwrap_or_else(|| panic!("{} is silent", label.call_id));
         assert!(
@@ -56,6 +56,11 @@ fn every_unmet_need_pages_and_the_newspaper_cases_before_the_booking() {
                 .said
                 .iter()
                 .all(|said| said.quote.as_ref().is_some_and(|quote| !quote.is_empty()))
+        );
+        assert!(
+            first.state != State::EndedUnescalated,
+            "{} pages only once it has ended",
+            label.call_id
         );
         if NEWSPAPER.contains(&label.call_id.as_str()) {
             let closing = label.closing_seq.expect("a newspaper case is booked");
