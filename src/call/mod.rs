@@ -348,7 +348,9 @@ impl Call {
             .iter()
             .position(|open| id.is_some() && open.said.utterance_id.as_deref() == id);
         let before = (replaces.is_some() || !said.is_final).then(|| self.present());
-        replaces.map(|at| self.partials.remove(at));
+        if let Some(at) = replaces {
+            self.partials.remove(at);
+        }
         let turn = Turn::of(reader, said);
         if said.is_final {
             // A speaker who begins a new turn has ended the one before.

@@ -1,3 +1,5 @@
+//! Clients that have lost all brokers, and would go on to be polled for ever.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rdkafka::client::ClientContext;

@@ -1,3 +1,5 @@
+//! Gauges of which each worker of a process holds a part.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

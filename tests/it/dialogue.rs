@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use callward::alert::Settings;
-use callward::call::{Heard, Moment};
+use callward::call::{Bounds, Heard, Moment};
 use callward::pipeline::outcomes_of;
 use callward::record::{Limits, Timestamp, decode};
 use callward::registry::Version;
@@ -236,4 +236,34 @@ fn a_partial_result_tells_what_is_new_in_it() {
     let told = judged(&events);
     assert!(told[0].1.contains(&"chest_pain".to_owned()));
     assert!(told[1].1.contains(&"vomiting".to_owned()) && !told[1].1.contains(&"chest_pain".to_owned()));
+}
+
+#[test]
+fn the_end_of_a_call_is_judged_however_much_was_said() {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let pipeline = pipeline.with_bounds(Bounds {
+        max_events: 1,
+        ..Bounds::default()
+    });
+    let event = |line: serde_json::Value| {
+        decode(line.to_string().as_bytes(), None, &Limits::default())
+            .unwrap()
+            .event
+    };
+    let events = [
+        event(
+            serde_json::json!({"call_id": "c", "at": "2026-05-04T09:00:00Z", "type": "utterance", "speaker": "caller", "text": ACUTE}),
+        ),
+        event(
+            serde_json::json!({"call_id": "c", "at": "2026-05-04T09:00:05Z", "type": "utterance", "speaker": "agent", "text": "okay"}),
+        ),
+        event(serde_json::json!({"call_id": "c", "at": "2026-05-04T09:00:09Z", "type": "call_ended"})),
+    ];
+    let outcomes = outcomes_of(&pipeline, &events);
+    let ended = outcomes.iter().filter_map(|outcome| outcome.alert.as_ref());
+    assert!(
+        ended
+            .map(|alert| alert.state.as_str())
+            .any(|state| state == "ended_unescalated")
+    );
 }
