@@ -115,11 +115,13 @@ impl Why {
 pub struct Decision {
     /// The level that is open now, if any.
     pub level: Option<Level>,
+    /// The level that was open before.
+    pub before: Option<Level>,
     pub why: Why,
     /// What is to be told now, if anything, at which level, and the risk that was crossed.
     pub tell: Option<(State, Level, f64)>,
-    /// Seconds from the first open need to its settlement, where this settled it.
-    pub settled_after: Option<f64>,
+    /// Where this settled a need: seconds since it was first open, and what it was.
+    pub settled_after: Option<(f64, Needed)>,
 }
 
 /// The call as judged now.
@@ -220,6 +222,7 @@ impl Policy {
         happening: Happening<'_>,
         at: Timestamp,
     ) -> Decision {
+        let before = watch.raised.map(|raised| raised.level);
         let mut decision = match happening {
             Happening::Event {
                 seq,
@@ -239,6 +242,7 @@ impl Policy {
             }
             Happening::Due { deadline, seq } => self.due(watch, assessment, care, deadline, seq, at),
         };
+        decision.before = before;
         decision.level = watch.raised.map(|raised| raised.level);
         self.set_silence(watch, assessment, happening, at);
         decision
@@ -382,16 +386,15 @@ impl Policy {
         let settled_after = watch
             .need_since
             .take()
-            .map(|(since, _)| at.seconds_since(since).max(0.0));
+            .map(|(since, _)| (at.seconds_since(since).max(0.0), assessment.needed));
         let tell = watch.raised.take().map(|raised| {
             watch.revision += 1;
             (State::Cleared, raised.level, assessment.risk)
         });
         Decision {
-            level: None,
-            why,
             tell,
             settled_after,
+            ..quiet(why)
         }
     }
 
@@ -656,6 +659,15 @@ impl Policy {
         self.tell(watch, state, self.level(assessment), risk, seq, at, why)
     }
 
+    /// The risk from which on a decision told what it told.
+    pub fn crossed(&self, decision: &Decision, assessment: &Assessment) -> f64 {
+        match decision.tell {
+            Some((_, Level::Watch, _)) => self.thresholds.watch,
+            _ if matches!(decision.why, Why::LastChance | Why::Ended) => self.last_chance(assessment),
+            _ => self.thresholds.alert,
+        }
+    }
+
     /// The risk that suffices when the matter is about to close: less where the caller has hardly been heard.
     fn last_chance(&self, assessment: &Assessment) -> f64 {
         let share = if assessment.words < self.settings.brief_words {
@@ -699,6 +711,7 @@ impl Turn<'_> {
 fn quiet(why: Why) -> Decision {
     Decision {
         level: None,
+        before: None,
         why,
         tell: None,
         settled_after: None,

@@ -230,15 +230,20 @@ impl Call {
     pub fn apply(&mut self, reader: &Reader, event: &Event, bounds: &Bounds) -> Applied {
         let mut applied = Applied {
             fate: Fate::Applied,
-            seq: event
-                .seq
-                .unwrap_or(self.sequence.last + u64::from(self.sequence.applied > 0)),
+            seq: self.sequence.number(event.seq),
             voice: Voice::Nobody,
             changes: Vec::new(),
             deeds: Vec::new(),
             lost: 0,
             whole_turn: false,
         };
+        let leg = self
+            .ended
+            .filter(|end| event.at >= end.at && Self::is_leg(event, *end, bounds));
+        if leg.is_some() && self.context.started_at != Some(event.at) {
+            self.sequence.begin_leg(event.seq, event.event_id.as_deref());
+            applied.seq = self.sequence.number(event.seq);
+        }
         match self.sequence.place(event.seq, event.event_id.as_deref()) {
             Place::Duplicate => {
                 applied.fate = Fate::Duplicate;
@@ -247,9 +252,7 @@ impl Call {
             Place::Fresh { lost } => applied.lost = lost,
         }
         if let Some(end) = self.ended {
-            let leg = matches!(event.body, Body::Started(_))
-                && event.at.seconds_since(end.at) <= f64::from(bounds.transfer_leg_seconds);
-            if !leg {
+            if !Self::is_leg(event, end, bounds) {
                 applied.fate = Fate::Late;
                 return applied;
             }
@@ -272,6 +275,12 @@ impl Call {
         self.last_at = Some(self.last_at.map_or(event.at, |last| last.max(event.at)));
         self.take(reader, event, bounds, &mut applied);
         applied
+    }
+
+    /// Whether an event opens a call again that has ended: a transfer.
+    fn is_leg(event: &Event, end: End, bounds: &Bounds) -> bool {
+        matches!(event.body, Body::Started(_))
+            && event.at.seconds_since(end.at) <= f64::from(bounds.transfer_leg_seconds)
     }
 
     fn take(&mut self, reader: &Reader, event: &Event, bounds: &Bounds, applied: &mut Applied) {
@@ -317,7 +326,7 @@ impl Call {
 
     fn start(&mut self, reader: &Reader, started: &Started, moment: Moment) -> Vec<Change> {
         self.context.started_at.get_or_insert(moment.at);
-        self.context.started = started.clone();
+        self.context.started.go_on_with(started);
         let patient = started.patient.as_ref();
         patient.map_or_else(Vec::new, |patient| {
             self.settled.0.patient(reader.lexicon(), patient, moment)

@@ -15,7 +15,6 @@ pub enum Place {
 const REMEMBERED_IDS: usize = 16;
 /// `seq`s are told apart up to this far behind the highest.
 const WINDOW: u64 = 64;
-
 /// What has been seen of a call's numbering. Fixed size.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sequence {
@@ -27,8 +26,31 @@ pub struct Sequence {
     pub applied: u32,
     /// Running hash of their `seq`s: lets an outside checker prove that none was lost or applied twice.
     pub applied_hash: u64,
-    /// `seq` of the last event, the source's or ours.
+    /// Number of the last event in the call.
     pub last: u64,
+    /// What is added to the source's `seq`: 0, but in a later leg whose numbering began anew.
+    #[serde(skip)]
+    pub base: u64,
+    /// A `seq` far ahead of all others, which no other has borne out.
+    #[serde(skip)]
+    pub leapt: Option<u64>,
+}
+
+/// Where a `seq` stands among those that were seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    /// The first to be believed.
+    First,
+    Next {
+        lost: u64,
+    },
+    /// It was missing until now.
+    Late,
+    /// Or so long behind that it must have been.
+    Seen,
+    /// Further ahead than the window reaches: a slip of the source, by which all that follow would be redeliveries, unless
+    /// another bears it out. Until then it is numbered by its arrival.
+    Leap,
 }
 
 impl Sequence {
@@ -36,26 +58,67 @@ impl Sequence {
         if event_id.is_some_and(|id| self.ids.contains(&hash32(id))) {
             return Place::Duplicate;
         }
-        let (Some(seq), Some((highest, seen))) = (seq, self.highest) else {
+        let Some(seq) = seq else {
             return Place::Fresh { lost: 0 };
         };
-        if seq > highest {
-            return Place::Fresh {
-                lost: seq - highest - 1,
+        match self.stand(seq) {
+            Stand::Next { lost } => Place::Fresh { lost },
+            Stand::Seen => Place::Duplicate,
+            Stand::First | Stand::Late | Stand::Leap => Place::Fresh { lost: 0 },
+        }
+    }
+
+    fn stand(&self, seq: u64) -> Stand {
+        let Some((highest, seen)) = self.highest else {
+            return Stand::First;
+        };
+        if self.leapt == Some(seq) {
+            return Stand::Seen;
+        }
+        if let Some(ahead) = seq.checked_sub(highest).filter(|ahead| *ahead > 0) {
+            return match self.leapt {
+                _ if ahead <= WINDOW => Stand::Next { lost: ahead - 1 },
+                Some(leapt) if leapt.abs_diff(seq) < WINDOW => Stand::Next {
+                    lost: seq.max(leapt) - highest - 2,
+                },
+                _ => Stand::Leap,
             };
         }
         let behind = highest - seq;
-        if behind >= WINDOW || seen >> behind & 1 == 1 {
-            Place::Duplicate
-        } else {
-            Place::Fresh { lost: 0 }
+        match behind < WINDOW {
+            true if seen >> behind & 1 == 1 => Stand::Seen,
+            true => Stand::Late,
+            // The highest stands alone: it was the slip.
+            false if seen == 1 => Stand::First,
+            false => Stand::Seen,
+        }
+    }
+
+    /// The number in the call of an event that comes now.
+    pub fn number(&self, seq: Option<u64>) -> u64 {
+        match seq {
+            Some(seq) if self.stand(seq) != Stand::Leap => self.base.saturating_add(seq),
+            _ => self.last + u64::from(self.applied > 0),
+        }
+    }
+
+    /// A new leg of the call begins with this event: where its source counts anew, the numbers go on behind all that were.
+    pub fn begin_leg(&mut self, seq: Option<u64>, event_id: Option<&str>) {
+        if event_id.is_some_and(|id| self.ids.contains(&hash32(id))) {
+            return;
+        }
+        if let (Some(seq), Some((highest, _))) = (seq, self.highest)
+            && seq <= highest
+        {
+            self.base = self.base.saturating_add(highest + 1 - seq);
+            (self.highest, self.leapt) = (None, None);
         }
     }
 
     /// Takes a fresh event in and returns its number in the call.
     pub fn take(&mut self, seq: Option<u64>, event_id: Option<&str>) -> u64 {
+        let number = self.number(seq);
         self.skip(seq, event_id);
-        let number = seq.unwrap_or(if self.applied == 0 { 0 } else { self.last + 1 });
         self.last = number;
         self.applied += 1;
         self.applied_hash = mix(self.applied_hash, number);
@@ -71,11 +134,31 @@ impl Sequence {
             self.ids.push(hash32(id));
         }
         if let Some(seq) = seq {
-            self.highest = Some(match self.highest {
-                Some((highest, seen)) if seq <= highest => (highest, seen | 1 << (highest - seq).min(WINDOW - 1)),
-                Some((highest, seen)) => (seq, seen.checked_shl((seq - highest) as u32).unwrap_or(0) | 1),
-                None => (seq, 1),
-            });
+            self.see(seq);
+        }
+    }
+
+    fn see(&mut self, seq: u64) {
+        let (highest, seen) = self.highest.unwrap_or((seq, 0));
+        match self.stand(seq) {
+            Stand::First => self.highest = Some((seq, 1)),
+            Stand::Late | Stand::Seen => {
+                let behind = highest.saturating_sub(seq).min(WINDOW - 1);
+                self.highest = Some((highest, seen | 1 << behind));
+            }
+            Stand::Next { .. } => {
+                // Where a leap is borne out, what was before it lies outside the window.
+                let leapt = self
+                    .leapt
+                    .take_if(|leapt| leapt.abs_diff(seq) < WINDOW && seq - highest > WINDOW);
+                let top = leapt.map_or(seq, |leapt| leapt.max(seq));
+                let before = seen
+                    .checked_shl((top - highest).min(u64::from(u32::MAX)) as u32)
+                    .unwrap_or(0);
+                let also = leapt.map_or(0, |leapt| 1 << (top - leapt.min(seq)));
+                self.highest = Some((top, before | also | 1));
+            }
+            Stand::Leap => self.leapt = Some(seq),
         }
     }
 }
@@ -117,6 +200,56 @@ mod tests {
         assert_eq!(sequence.place(Some(7), None), Place::Fresh { lost: 2 });
         sequence.take(Some(3), None);
         assert_eq!(sequence.place(Some(3), None), Place::Duplicate);
+    }
+
+    #[test]
+    fn a_slip_in_one_number_makes_no_redeliveries_of_the_others() {
+        for slip in [u64::MAX, 5_000_000_000, 1_000, 70] {
+            let mut sequence = Sequence::default();
+            let numbers = [0, 1, slip, 2, 3].map(|seq| {
+                assert_eq!(sequence.place(Some(seq), None), Place::Fresh { lost: 0 }, "{seq}");
+                sequence.take(Some(seq), None)
+            });
+            assert_eq!(numbers, [0, 1, 2, 2, 3]);
+            assert_eq!(sequence.place(Some(slip), None), Place::Duplicate);
+            let mut sequence = Sequence::default();
+            for seq in [slip, 0, 1] {
+                assert_eq!(sequence.place(Some(seq), None), Place::Fresh { lost: 0 });
+                assert_eq!(sequence.take(Some(seq), None), seq);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wide_gap_is_one_once_a_second_number_bears_it_out() {
+        let mut sequence = Sequence::default();
+        (0..3).for_each(|seq| assert_eq!(sequence.take(Some(seq), None), seq));
+        assert_eq!(sequence.take(Some(500), None), 3);
+        assert_eq!(sequence.place(Some(501), None), Place::Fresh { lost: 497 });
+        assert_eq!(sequence.take(Some(501), None), 501);
+        for seq in [500, 501, 2] {
+            assert_eq!(sequence.place(Some(seq), None), Place::Duplicate);
+        }
+        assert_eq!(sequence.place(Some(502), None), Place::Fresh { lost: 0 });
+    }
+
+    #[test]
+    fn a_leg_that_counts_anew_goes_on_behind_the_one_before() {
+        let mut sequence = Sequence::default();
+        assert_eq!((0..5).map(|seq| sequence.take(Some(seq), Some("a"))).last(), Some(4));
+        sequence.begin_leg(Some(0), Some("b"));
+        assert_eq!(sequence.place(Some(0), Some("b")), Place::Fresh { lost: 0 });
+        let numbers = [0, 1, 2].map(|seq| sequence.take(Some(seq), None));
+        assert_eq!(numbers, [5, 6, 7]);
+        assert_eq!(sequence.place(Some(1), None), Place::Duplicate);
+        sequence.begin_leg(Some(3), None);
+        assert_eq!(sequence.take(Some(3), None), 8, "one that counts on needs nothing");
+        sequence.begin_leg(Some(2), Some("a"));
+        assert_eq!(
+            sequence.place(Some(2), Some("a")),
+            Place::Duplicate,
+            "a redelivery begins no leg"
+        );
     }
 
     #[test]

@@ -106,6 +106,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 pub fn run() -> ExitCode {
+    crate::telemetry::hush_panics();
     let cli = Cli::parse();
     let common = Common {
         models: cli.models,

@@ -120,16 +120,19 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
         () = beat(&heartbeat) => {}
     }
 
+    // Before a worker joins the group: a secret that cannot be read must not cost the calls a session.
+    let mut courier = super::deliver::start(&config, metrics.clone(), stop.clone())?;
     let plan = plan(&config, pipeline, &metrics, &heartbeat, &stop);
     let (ended, mut any_ended) = tokio::sync::mpsc::channel::<()>(workers);
     let threads: Vec<JoinHandle<Result<(), Trouble>>> = (0..workers)
         .map(|number| spawn(plan.clone(), number, ended.clone()))
         .collect::<Result<_, _>>()?;
-    let courier = super::deliver::start(&config, metrics.clone(), stop.clone())?;
 
+    let mut tells_nobody = false;
     tokio::select! {
         () = told.wait() => info!("told to stop"),
         _ = any_ended.recv() => warn!("a worker ended"),
+        () = ends(courier.as_mut()) => tells_nobody = true,
     }
     stop.store(true, Ordering::Relaxed);
     let drained = tokio::task::spawn_blocking(move || drain(threads, Duration::from_secs(config.stream.drain_seconds)))
@@ -137,10 +140,21 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
         .context("draining failed")?;
     drop(http_stop);
     drop(tokio::time::timeout(Duration::from_secs(1), http).await);
+    if tells_nobody {
+        return Err(anyhow::anyhow!("the webhook's thread ended, and pages would have stopped unseen").into());
+    }
     if let Some(courier) = courier {
         drop(tokio::time::timeout(Duration::from_secs(1), courier).await);
     }
     drained
+}
+
+/// Ends when the task does; never where there is none.
+async fn ends(task: Option<&mut tokio::task::JoinHandle<()>>) {
+    match task {
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
+    }
 }
 
 fn describe(metrics: &Metrics, config: &Config, pipeline: &Pipeline) {

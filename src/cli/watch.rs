@@ -158,6 +158,11 @@ pub fn alerts_consumer(
     Ok(consumer)
 }
 
+/// What others wrote, made harmless: a caller's chat must not move the cursor of whoever reads it.
+fn shown(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 /// An alert in a few lines.
 pub fn card(alert: &Alert, color: bool) -> String {
     let (paint, mark) = match alert.level {
@@ -178,20 +183,20 @@ pub fn card(alert: &Alert, color: bool) -> String {
         State::ContactLost => " · CONTACT LOST",
         State::HandoverUnconfirmed => " · hand-over never confirmed",
     };
-    let place: Vec<&str> = [&alert.queue, &alert.site]
+    let place: Vec<String> = [&alert.queue, &alert.site]
         .into_iter()
         .flatten()
-        .map(String::as_str)
+        .map(|text| shown(text))
         .collect();
     let ring = alert
         .callback_ref
         .as_deref()
-        .map(|handle| format!("  ring back {handle}"))
+        .map(|handle| format!("  ring back {}", shown(handle)))
         .unwrap_or_default();
     let mut text = format!(
         "{paint} {mark}{what} {plain} {bold}{}{plain} into the call  {}  {dim}{}{ring}  risk {:.2}{plain}",
         clock(alert.call_seconds),
-        alert.call_id,
+        shown(&alert.call_id),
         place.join(", "),
         alert.risk
     );
@@ -206,7 +211,8 @@ pub fn card(alert: &Alert, color: bool) -> String {
             Some(quote) => {
                 let answer = said.answer_to.map(|_| " (answering a question)").unwrap_or_default();
                 text.push_str(&format!(
-                    "\n  said      {bold}“{quote}”{plain}{answer} {dim}{}{plain} {name}",
+                    "\n  said      {bold}“{}”{plain}{answer} {dim}{}{plain} {name}",
+                    shown(quote),
                     clock(said.call_seconds)
                 ));
                 last = quote;

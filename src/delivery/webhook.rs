@@ -27,6 +27,9 @@ pub struct WebhookSettings {
     pub timeout_seconds: u64,
     /// How long a page is tried again before it is given up, aloud.
     pub give_up_seconds: u64,
+    /// Age of an alert, by when it was written, from which it calls nobody any more: or a webhook that is switched on, or
+    /// whose group's offsets expired, would page for all alerts that the topic keeps.
+    pub max_age_seconds: u64,
 }
 
 impl Default for WebhookSettings {
@@ -37,6 +40,7 @@ impl Default for WebhookSettings {
             allow_private_addresses: false,
             timeout_seconds: 15,
             give_up_seconds: 300,
+            max_age_seconds: 3600,
         }
     }
 }

@@ -73,7 +73,7 @@ async fn ready(State(shared): State<Shared>) -> Response {
         &shared,
         "/readyz",
         shared.heartbeat.ready(),
-        "workers are not connected yet",
+        "workers are not connected yet, or a partition is refused: see the log",
     )
 }
 

@@ -135,6 +135,7 @@ impl Pipeline {
         if applied.fate != Fate::Applied {
             let decision = Decision {
                 level: watched.watch.raised.map(|raised| raised.level),
+                before: watched.watch.raised.map(|raised| raised.level),
                 why: Why::NotApplied,
                 tell: None,
                 settled_after: None,
@@ -205,7 +206,7 @@ impl Pipeline {
             assessment: &assessment,
             urgencies: &features.urgencies,
             decision: &decision,
-            threshold: self.policy.thresholds().alert,
+            threshold: self.policy.crossed(&decision, &assessment),
             seq,
             at: told_at,
             quotes: self.quotes,
@@ -213,7 +214,7 @@ impl Pipeline {
             lexicon_name: &self.lexicon_name,
             trust_reasons: &trust,
         });
-        let scored = (watched.call.heard().turns > 0).then_some((need, risk));
+        let scored = (watched.call.heard().words > 0).then_some((need, risk));
         let mut outcome = self.outcome(watched, told_at, cause, applied, scored, decision, alert);
         outcome.features = Some((features, moved));
         outcome.trust_reasons = trust;
@@ -244,7 +245,7 @@ impl Pipeline {
                 && urgent.plain >= MIN_EMERGENCY_URGENCY
         });
         Assessment {
-            heard: heard.turns > 0,
+            heard: heard.words > 0,
             words: heard.words,
             need,
             risk,

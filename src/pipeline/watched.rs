@@ -7,6 +7,8 @@ use crate::call::{Call, FORMAT, Snapshot, SnapshotError};
 use crate::record::{CallId, Timestamp};
 use crate::signals::Reader;
 
+const FORMAT_BEFORE: u8 = FORMAT - 1;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Watched {
     pub call: Call,
@@ -15,6 +17,16 @@ pub struct Watched {
 
 #[derive(Serialize, Deserialize)]
 struct Rows {
+    call: Snapshot,
+    watch: WatchRow,
+    /// Of the call's numbering: what is added, and what leapt.
+    numbering: (u64, Option<u64>),
+}
+
+/// Format 4 knew of no leg that counts anew and of no leap.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct RowsBefore {
     call: Snapshot,
     watch: WatchRow,
 }
@@ -37,6 +49,7 @@ impl Watched {
         let rows = Rows {
             call: Snapshot::of(&self.call, reader.lexicon()),
             watch: WatchRow::from(&self.watch),
+            numbering: (self.call.sequence.base, self.call.sequence.leapt),
         };
         postcard::to_extend(&rows, vec![FORMAT]).expect("rows are plain data")
     }
@@ -45,16 +58,58 @@ impl Watched {
         let (format, rest) = bytes
             .split_first()
             .ok_or_else(|| SnapshotError::Damaged("it is empty".into()))?;
-        match *format {
-            FORMAT => {
-                let rows: Rows = postcard::from_bytes(rest).map_err(|e| SnapshotError::Damaged(e.to_string()))?;
-                Ok(Self {
-                    call: rows.call.restore(id, reader),
-                    watch: rows.watch.into(),
-                })
+        let damaged = |error: postcard::Error| SnapshotError::Damaged(error.to_string());
+        let Rows { call, watch, numbering } = match *format {
+            FORMAT => postcard::from_bytes(rest).map_err(damaged)?,
+            FORMAT_BEFORE => {
+                let RowsBefore { call, watch } = postcard::from_bytes(rest).map_err(damaged)?;
+                let numbering = (0, None);
+                Rows { call, watch, numbering }
             }
-            found if found > FORMAT => Err(SnapshotError::Newer { found }),
-            found => Err(SnapshotError::Damaged(format!("no release wrote format {found}"))),
+            found if found > FORMAT => return Err(SnapshotError::Newer { found }),
+            found => return Err(SnapshotError::Damaged(format!("no release wrote format {found}"))),
+        };
+        let mut call = call.restore(id, reader);
+        (call.sequence.base, call.sequence.leapt) = numbering;
+        Ok(Self {
+            call,
+            watch: watch.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::call::Bounds;
+    use crate::record::{Limits, decode};
+    use crate::signals::{Lexicon, Source};
+
+    #[test]
+    fn state_of_the_format_before_is_read() {
+        let source = Source::read("models/lexicon".as_ref()).unwrap();
+        let reader = Reader::new(Arc::new(Lexicon::compile(&source).unwrap()), Arc::default());
+        let mut watched = Watched::new(CallId::new("call").unwrap());
+        for (seq, text) in (0..).zip(["do you have any pain", "yes my chest hurts since an hour", "i fainted"]) {
+            let line = serde_json::json!({
+                "call_id": "call", "seq": seq, "at": "2026-05-04T09:00:00Z", "type": "utterance",
+                "speaker": if seq == 0 { "agent" } else { "caller" }, "text": text, "utterance_id": "u", "is_final": seq < 2,
+            });
+            let event = decode(line.to_string().as_bytes(), None, &Limits::default())
+                .unwrap()
+                .event;
+            watched.call.apply(&reader, &event, &Bounds::default());
         }
+        assert!(!watched.call.heard().known.is_empty());
+        let rows = RowsBefore {
+            call: Snapshot::of(&watched.call, reader.lexicon()),
+            watch: WatchRow::from(&watched.watch),
+        };
+        let before = postcard::to_extend(&rows, vec![FORMAT_BEFORE]).unwrap();
+        let read = |bytes: &[u8]| Watched::from_bytes(watched.call.id.clone(), bytes, &reader);
+        assert_eq!(read(&before).unwrap(), read(&watched.to_bytes(&reader)).unwrap());
+        assert_eq!(read(&[FORMAT + 1]), Err(SnapshotError::Newer { found: FORMAT + 1 }));
     }
 }

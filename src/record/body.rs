@@ -81,6 +81,37 @@ pub struct Started {
     pub patient: Option<Patient>,
 }
 
+impl Started {
+    /// What a transfer leg tells counts; what it leaves out is what was told before.
+    pub fn go_on_with(&mut self, leg: &Self) {
+        let Self {
+            channel,
+            queue,
+            site,
+            callback_ref,
+            agent,
+            patient,
+        } = leg.clone();
+        if channel != Channel::Other {
+            self.channel = channel;
+        }
+        self.queue = queue.or_else(|| self.queue.take());
+        self.site = site.or_else(|| self.site.take());
+        self.callback_ref = callback_ref.or_else(|| self.callback_ref.take());
+        // Another agent answers the leg: what is not told of them is not known.
+        self.agent = agent;
+        self.patient = match (patient, self.patient.take()) {
+            (Some(new), Some(old)) => Some(Patient {
+                age: new.age.or(old.age),
+                sex: new.sex.or(old.sex),
+                language: new.language.or(old.language),
+                contacts_72h: new.contacts_72h.or(old.contacts_72h),
+            }),
+            (new, old) => new.or(old),
+        };
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agent {
     pub role: Option<Box<str>>,

@@ -105,6 +105,8 @@ pub enum Slip {
     Action,
     Age,
     Confidence,
+    To,
+    Disposition,
     /// Another optional field of the wrong type or range.
     Field,
     /// A text beyond the limit, cut.
@@ -112,12 +114,14 @@ pub enum Slip {
 }
 
 impl Slip {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Channel,
         Self::Speaker,
         Self::Action,
         Self::Age,
         Self::Confidence,
+        Self::To,
+        Self::Disposition,
         Self::Field,
         Self::TextCut,
     ];
@@ -129,6 +133,8 @@ impl Slip {
             Self::Action => "action",
             Self::Age => "age",
             Self::Confidence => "confidence",
+            Self::To => "to",
+            Self::Disposition => "disposition",
             Self::Field => "field",
             Self::TextCut => "text_cut",
         }
@@ -203,10 +209,18 @@ pub fn decode(bytes: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<Decod
         let message = format!("nested deeper than {MAX_DEPTH} levels: flatten the event");
         return Err(Reject::new(Reason::TooDeep, None, message));
     }
-    let raw: Raw<'_> = serde_json::from_str(text).map_err(|e| not_an_object(&e))?;
     let mut door = Door {
         slips: Vec::new(),
         limits,
+    };
+    let repaired;
+    let raw: Raw<'_> = match serde_json::from_str(text) {
+        Ok(raw) => raw,
+        Err(error) => {
+            repaired = without_half_pairs(text).ok_or_else(|| not_an_object(&error))?;
+            door.slips.push(Slip::Field);
+            serde_json::from_str(&repaired).map_err(|e| not_an_object(&e))?
+        }
     };
     let event = door.event(raw)?;
     if key.is_some_and(|key| key != event.call_id.as_str().as_bytes()) {
@@ -219,6 +233,28 @@ pub fn decode(bytes: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<Decod
     })
 }
 
+/// To whom a caller may be handed.
+const RECEIVERS: [&str; 8] = [
+    "nurse",
+    "physician",
+    "clinical_queue",
+    "emergency_services",
+    "front_desk",
+    "billing",
+    "pharmacy",
+    "scheduling",
+];
+const DISPOSITIONS: [&str; 8] = [
+    "appointment",
+    "escalated",
+    "emergency",
+    "message",
+    "callback",
+    "information",
+    "abandoned",
+    "transferred",
+];
+
 /// Levels of arrays and objects that are read; below what serde_json itself allows, so that our stack is bounded.
 const MAX_DEPTH: usize = 64;
 
@@ -226,6 +262,33 @@ fn too_deep(text: &str) -> bool {
     // Few events hold so many brackets at all: only those are looked at closely.
     let brackets = memchr::memchr2_iter(b'[', b'{', text.as_bytes()).take(MAX_DEPTH + 1);
     brackets.count() > MAX_DEPTH && depth(text) > MAX_DEPTH
+}
+
+/// Half of a pair of surrogates, as a chat writes that cut an emoji in two, read as the sign for what is lost. `None` where
+/// there is none.
+fn without_half_pairs(text: &str) -> Option<String> {
+    let code = |at: usize| {
+        let escape = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(escape, 16).ok()
+    };
+    let mut repaired = String::with_capacity(text.len());
+    let (mut at, mut kept) = (0, 0);
+    while let Some(found) = memchr::memchr(b'\\', &text.as_bytes()[at..]) {
+        at += found;
+        match (code(at), code(at + 6)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => at += 12,
+            (Some(0xd800..0xe000), _) => {
+                repaired.push_str(&text[kept..at]);
+                repaired.push_str("\\ufffd");
+                at += 6;
+                kept = at;
+            }
+            (Some(_), _) => at += 6,
+            // An escape of one sign, which may be a backslash itself.
+            (None, _) => at += 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8),
+        }
+    }
+    (kept > 0).then(|| repaired + &text[kept..])
 }
 
 fn not_an_object(error: &serde_json::Error) -> Reject {
@@ -294,7 +357,7 @@ impl Door<'_> {
             }),
             "action" => Body::Action(self.action(&raw)?),
             "call_ended" => Body::Ended(Ended {
-                disposition: self.short_text(&raw.disposition),
+                disposition: self.one_of(&raw.disposition, Slip::Disposition, &DISPOSITIONS),
             }),
             _ => Body::Unknown,
         };
@@ -361,15 +424,29 @@ impl Door<'_> {
         if matches!(raw.action, Loose::Absent | Loose::Null) {
             return Err(missing("action"));
         }
+        let act = self.word(&raw.action, Slip::Action, Act::known);
         Ok(Action {
-            act: self.word(&raw.action, Slip::Action, Act::known),
-            to: self.short_text(&raw.to),
+            act,
+            // A message may be for anybody.
+            to: match act {
+                Act::Escalated => self.one_of(&raw.to, Slip::To, &RECEIVERS),
+                _ => self.short_text(&raw.to),
+            },
             mode: self.short_text(&raw.mode),
             starts_in_minutes: self.integer(&raw.starts_in_minutes),
             within_minutes: self.integer(&raw.within_minutes),
             urgent: matches!(&raw.priority, Loose::Text(word) if word == "urgent"),
             inferred: self.flag(&raw.inferred).unwrap_or(false),
         })
+    }
+
+    /// A word that is kept as it stands, and counted where it is none of those that are known.
+    fn one_of(&mut self, loose: &Loose<'_>, slip: Slip, known: &[&str]) -> Option<Box<str>> {
+        let word = self.short_text(loose)?;
+        if !known.contains(&word.as_ref()) {
+            self.slips.push(slip);
+        }
+        Some(word)
     }
 
     fn slip<T>(&mut self, slip: Slip) -> Option<T> {
@@ -547,6 +624,31 @@ mod tests {
             (Speaker::Other, "my chest hurts", None)
         );
         assert!(said.is_final);
+    }
+
+    #[test]
+    fn an_emoji_that_was_cut_in_two_costs_its_sign_alone() {
+        let event = |text: &str| {
+            let line = format!(
+                r#"{{"call_id":"a","at":"2026-05-04T09:00:00Z","type":"utterance","speaker":"caller","text":"{text}"}}"#
+            );
+            decode(line.as_bytes(), None, &Limits::default())
+        };
+        for (written, read) in [
+            (r"my chest hurts \ud83d", "my chest hurts \u{fffd}"),
+            (r"\udc00 and \ud83d\ude00 \\ud83d", "\u{fffd} and 😀 \\ud83d"),
+            (r"\ud83d\ud83d\ude00\n", "\u{fffd}😀\n"),
+            (r"ü\ud83dü\u00fc", "ü\u{fffd}üü"),
+        ] {
+            let decoded = event(written).unwrap();
+            assert!(
+                matches!(&decoded.event.body, Body::Utterance(said) if *said.text == *read),
+                "{written}"
+            );
+            assert_eq!(decoded.slips, [Slip::Field]);
+        }
+        assert!(event(r"\ud83d\ude00").unwrap().slips.is_empty());
+        assert_eq!(event(r"\x \ud83d").unwrap_err().reason, Reason::NotJson);
     }
 
     #[test]

@@ -44,9 +44,11 @@ pub(super) fn consumer_config(plan: &Plan, client: &ClientConfig, number: usize)
             "heartbeat.interval.ms",
             (plan.stream.session_timeout_ms / 6).clamp(500, 3000).to_string(),
         )
+        // Also how long a rebalance waits for a member that is reading state back: whoever joins or leaves meanwhile must
+        // not cost it what it has read.
         .set(
             "max.poll.interval.ms",
-            plan.stream.session_timeout_ms.max(30_000).to_string(),
+            plan.stream.session_timeout_ms.max(120_000).to_string(),
         )
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

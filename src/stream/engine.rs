@@ -8,13 +8,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::clients::producer_config;
 use super::fail_point;
 use super::outputs::Outputs;
 use super::restore::Restore;
-use super::task::Task;
+use super::task::{Task, reached_kafka};
 use super::transaction::{SENT_AGAIN_AFTER, Transaction, Writer};
 use super::trouble::Trouble;
 use super::twin;
@@ -31,6 +31,15 @@ const SPACING_BUSY: u32 = 3;
 const SEEK_PATIENCE: Duration = Duration::from_secs(5);
 /// Together with reading state back, less than a worker may go without polling.
 const RENEW_PATIENCE: Duration = Duration::from_secs(6);
+
+/// Without a poll for so long, what came meanwhile may wait unread: deadlines wait until the log is seen to be quiet, for a
+/// while in which what the broker holds arrives, or as long as it takes to read all that a client may have fetched.
+const STALL: Duration = Duration::from_millis(500);
+const QUIET_AFTER_STALL: Duration = Duration::from_secs(1);
+const HELD_AT_MOST: Duration = Duration::from_secs(10);
+/// How often it is told anew that partitions are refused.
+const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+const WATERMARKS: Duration = Duration::from_secs(5);
 
 /// A partition that this worker holds.
 struct Owned<T> {
@@ -51,6 +60,12 @@ pub(super) struct Engine<T> {
     /// Its own name, which stands in the metadata of every commit.
     transactional_id: String,
     owned: BTreeMap<i32, Owned<T>>,
+    /// Partitions that are given to this worker and cannot be served, with the reason. They are paused, so that nobody
+    /// else is harmed: another process could not serve them either.
+    refused: BTreeMap<i32, String>,
+    refused_told: Option<Instant>,
+    /// Since when deadlines wait for what came during a stall.
+    held: Option<Instant>,
     open: Option<Transaction>,
     /// What went wrong in the callback, for the loop.
     trouble: Option<Trouble>,
@@ -71,6 +86,9 @@ impl<T: Task> Engine<T> {
             writer,
             transactional_id,
             owned: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            refused_told: None,
+            held: None,
             open: None,
             trouble: None,
             rewinds: 0,
@@ -112,8 +130,11 @@ impl<T: Task> Engine<T> {
         consumer.incremental_assign(restored.as_ref().unwrap_or(&none))?;
         // What was given and is not held would be read by nobody: only another membership gives it again.
         restored.map_err(Trouble::rebuilds)?;
+        self.pause_refused(consumer)?;
+        // Of the group it was given its share, if only none.
+        self.plan.heartbeat.worker_ready(self.number, !self.closing);
         // A cooperative rebalance often gives nothing: then there is nothing to claim.
-        if numbers.is_empty() || self.closing {
+        if !self.owned.values().any(|owned| owned.touched) {
             return Ok(());
         }
         // The claim: who holds them now stands in the commit's metadata before the first output for them.
@@ -121,7 +142,8 @@ impl<T: Task> Engine<T> {
         self.commit(consumer)
     }
 
-    /// Reads the state of these partitions back and holds them from now on; where to go on reading each.
+    /// Reads the state of these partitions back and holds them from now on; where to go on reading each. Those that are
+    /// refused stand at the end of their log, to be paused.
     fn restore(
         &mut self,
         consumer: &BaseConsumer<Assignment<T>>,
@@ -136,12 +158,21 @@ impl<T: Task> Engine<T> {
         let restore = Restore {
             consumer,
             plan: &self.plan,
+            number: self.number,
             transactional_id: &self.transactional_id,
         };
         let restored = restore.run::<T>(numbers);
         self.part.set("restore_in_progress", 0.0);
         let mut records = 0;
         for (number, restored) in restored? {
+            let restored = match restored {
+                Ok(restored) => restored,
+                Err(reason) => {
+                    self.refuse(number, reason.to_string());
+                    list.add_partition_offset(&self.plan.topics.events, number, Offset::End)?;
+                    continue;
+                }
+            };
             records += restored.records;
             list.add_partition_offset(&self.plan.topics.events, number, Offset::Offset(restored.next))?;
             let ahead = restored.task.highest_offset().filter(|offset| *offset >= restored.next);
@@ -176,6 +207,34 @@ impl<T: Task> Engine<T> {
         Ok(list)
     }
 
+    fn refuse(&mut self, number: i32, reason: String) {
+        error!(
+            partition = number,
+            reason, "this partition is refused: its calls go unjudged"
+        );
+        self.owned.remove(&number);
+        self.plan.metrics.drop_partition(&self.plan.topics.events, number);
+        self.refused.insert(number, reason);
+        self.refused_told = Some(Instant::now());
+        self.tell_refused();
+    }
+
+    fn tell_refused(&mut self) {
+        self.part.set("refused_partitions", self.refused.len() as f64);
+        self.plan.heartbeat.refuses(self.number, self.refused.len());
+    }
+
+    fn pause_refused(&self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
+        let mut list = TopicPartitionList::new();
+        for number in self.refused.keys() {
+            list.add_partition(&self.plan.topics.events, *number);
+        }
+        if list.count() > 0 {
+            consumer.pause(&list)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn revoke(&mut self, consumer: &BaseConsumer<Assignment<T>>, numbers: &[i32]) -> Result<(), Trouble> {
         let lost = consumer.assignment_lost();
         self.plan
@@ -188,8 +247,10 @@ impl<T: Task> Engine<T> {
         };
         for number in numbers {
             self.owned.remove(number);
+            self.refused.remove(number);
             self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
         }
+        self.tell_refused();
         let mut list = TopicPartitionList::new();
         for number in numbers {
             list.add_partition(&self.plan.topics.events, *number);
@@ -209,9 +270,14 @@ impl<T: Task> Engine<T> {
         self.renew()?;
         let numbers: Vec<i32> = self.owned.keys().copied().collect();
         self.owned.clear();
-        let list = self.restore(consumer, &numbers)?;
-        if numbers.is_empty() {
+        self.restore(consumer, &numbers)?;
+        self.pause_refused(consumer)?;
+        if self.owned.is_empty() {
             return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        for (number, owned) in &self.owned {
+            list.add_partition_offset(&self.plan.topics.events, *number, Offset::Offset(owned.next))?;
         }
         let sought = consumer.seek_partitions(list, SEEK_PATIENCE)?;
         for element in sought.elements() {
@@ -232,7 +298,11 @@ impl<T: Task> Engine<T> {
         Ok(())
     }
 
-    pub(super) fn consumer_error(&mut self, error: KafkaError) -> Result<(), Trouble> {
+    pub(super) fn consumer_error(
+        &mut self,
+        consumer: &BaseConsumer<Assignment<T>>,
+        error: KafkaError,
+    ) -> Result<(), Trouble> {
         match &error {
             KafkaError::PartitionEOF(number) => {
                 if let Some(owned) = self.owned.get_mut(number) {
@@ -242,10 +312,7 @@ impl<T: Task> Engine<T> {
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 self.plan.metrics.count("kafka_errors_total", &["offset_out_of_range"]);
-                Err(Trouble::Stop(format!(
-                    "{}: the committed offset is no longer in the log, so records were lost: {error}",
-                    self.plan.topics.events
-                )))
+                self.refuse_lost(consumer)
             }
             KafkaError::MessageConsumptionFatal(_) => Err(error.into()),
             KafkaError::MessageConsumption(
@@ -255,6 +322,32 @@ impl<T: Task> Engine<T> {
                 self.plan.metrics.count("kafka_errors_total", &["consume"]);
                 Ok(())
             }
+        }
+    }
+
+    /// The client does not say which partition it was.
+    fn refuse_lost(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
+        // What was judged of them before is committed, or read again by nobody.
+        self.commit(consumer)?;
+        let held: Vec<(i32, i64)> = self.owned.iter().map(|(number, owned)| (*number, owned.next)).collect();
+        for (number, next) in held {
+            let (low, high) = consumer.fetch_watermarks(&self.plan.topics.events, number, WATERMARKS)?;
+            if !(low..=high).contains(&next) {
+                let reason = format!(
+                    "{}: offset {next} is no longer in the log ({low} to {high}), so records were lost: `callward reset` is \
+                     the way back",
+                    self.plan.topics.events
+                );
+                self.refuse(number, reason);
+            }
+        }
+        self.pause_refused(consumer)
+    }
+
+    /// What may have come since the last poll, and was not read, must be read before time is let speak.
+    pub(super) fn polled_after(&mut self, gap: Duration) {
+        if gap >= STALL {
+            self.held = Some(Instant::now());
         }
     }
 
@@ -299,7 +392,7 @@ impl<T: Task> Engine<T> {
             owned.task.drain(&mut outputs);
         }
         owned.touched = true;
-        owned.last_record = message.timestamp().to_millis().unwrap_or_else(wall_millis);
+        owned.last_record = reached_kafka(message);
         outputs.end()
     }
 
@@ -317,8 +410,15 @@ impl<T: Task> Engine<T> {
         Some((owned, outputs))
     }
 
-    /// Deadlines that fell due in silence.
-    pub(super) fn tick(&mut self) -> Result<(), Trouble> {
+    /// Deadlines that fell due in silence. `quiet`: nothing came with the last poll.
+    pub(super) fn tick(&mut self, quiet: bool) -> Result<(), Trouble> {
+        if let Some(since) = self.held {
+            let waited = since.elapsed();
+            if waited < QUIET_AFTER_STALL || (!quiet && waited < HELD_AT_MOST) {
+                return Ok(());
+            }
+            self.held = None;
+        }
         let now = wall_millis();
         let due: Vec<i32> = self
             .owned
@@ -451,6 +551,8 @@ impl<T: Task> Engine<T> {
             self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
         }
         self.owned.clear();
+        self.refused.clear();
+        self.tell_refused();
         self.closing = true;
     }
 
@@ -481,6 +583,12 @@ impl<T: Task> Engine<T> {
                 &labels,
                 owned.last_record as f64 / 1000.0,
             );
+        }
+        if !self.refused.is_empty() && self.refused_told.is_none_or(|told| told.elapsed() >= REFUSED_AGAIN) {
+            self.refused_told = Some(Instant::now());
+            for (partition, reason) in &self.refused {
+                error!(partition, reason, "this partition is refused: its calls go unjudged");
+            }
         }
         self.part.set_of_topic("assigned_partitions", self.owned.len() as f64);
         self.part.set("active_calls", active as f64);

@@ -1,6 +1,6 @@
 //! The one place with `unsafe`: two calls of the client whose wrappers in the crate sleep in steps of 100 ms while
-//! anything is in flight (<https://github.com/fede1024/rust-rdkafka/pull/748>, [#777]). The producer's own thread serves
-//! delivery reports meanwhile, so nothing else has to be polled.
+//! anything is in flight (<https://github.com/fede1024/rust-rdkafka/pull/748>, [#777]), and one that the crate lacks. The
+//! producer's own thread serves delivery reports meanwhile, so nothing else has to be polled.
 //!
 //! [#777]: https://github.com/fede1024/rust-rdkafka/pull/777
 
@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use rdkafka::bindings;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
 
@@ -50,6 +51,19 @@ pub(super) fn commit(producer: &TransactionalProducer, patience: Duration) -> Re
         };
         bindings::rd_kafka_error_destroy(error);
         Err(refusal)
+    }
+}
+
+/// Tells the group that whoever polls this client lives, from within a callback of a poll that takes long. A queue of its
+/// own is polled, in which nothing ever stands, so that no record and no other event is taken.
+pub(super) fn lives<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
+    // SAFETY: the pointer is that of a living client, which the reference keeps alive for the calls. The queue is ours: it
+    // is made, polled and given back here, and is empty, so that no message comes of it.
+    unsafe {
+        let queue = bindings::rd_kafka_queue_new(consumer.client().native_ptr());
+        let none = bindings::rd_kafka_consume_queue(queue, 0);
+        debug_assert!(none.is_null(), "nothing feeds this queue");
+        bindings::rd_kafka_queue_destroy(queue);
     }
 }
 

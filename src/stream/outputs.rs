@@ -115,12 +115,14 @@ impl Outputs<'_> {
         self.send(&self.plan.topics.alerts, key, Some(value), Some(headers));
     }
 
-    pub(super) fn dead_letter(&mut self, message: &BorrowedMessage<'_>, payload: &[u8], headers: OwnedHeaders) {
-        let value = dead_letter::value(payload, self.plan.dead_letter.payload);
-        self.send(
+    /// As it came, even without key or value.
+    pub(super) fn dead_letter(&mut self, message: &BorrowedMessage<'_>, headers: OwnedHeaders) {
+        let keep = self.plan.dead_letter.payload;
+        let value = message.payload().map(|payload| dead_letter::value(payload, keep));
+        self.send_keyed(
             &self.plan.topics.dead_letter,
-            message.key().unwrap_or_default(),
-            Some(&value),
+            message.key(),
+            value.as_deref(),
             Some(headers),
         );
     }
@@ -130,13 +132,19 @@ impl Outputs<'_> {
         self.failed.map_or(Ok(()), Err)
     }
 
-    /// A record for the same partition of another topic. A full queue is back-pressure, not an error: it is waited for.
+    /// A record for the same partition of another topic.
     pub fn send(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>, headers: Option<OwnedHeaders>) {
+        self.send_keyed(topic, Some(key), value, headers);
+    }
+
+    /// A full queue is back-pressure, not an error: it is waited for.
+    fn send_keyed(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>, headers: Option<OwnedHeaders>) {
         if self.failed.is_some() {
             return;
         }
         let deadline = Instant::now() + QUEUE_FULL_PATIENCE;
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(self.partition).key(key);
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(self.partition);
+        record.key = key;
         record.payload = value;
         record.headers = headers;
         loop {

@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call::SnapshotError;
-use crate::pipeline::{Outcome, Pipeline, Watched};
+use crate::pipeline::{Cause, Outcome, Pipeline, Watched};
 use crate::record::{CallId, Event, Limits, Reason, Reject, Slip, decode};
 
 /// A record of `calls.events`.
@@ -121,9 +121,10 @@ impl Partition {
     ) {
         self.at_end = false;
         self.last_record = self.last_record.max(record.heard_at);
-        let decoded = match decode(record.payload, record.key, limits) {
-            Ok(decoded) => decoded,
-            Err(reject) => return out(Output::Refused(&reject)),
+        let decoded = match catch_unwind(|| decode(record.payload, record.key, limits)) {
+            Ok(Ok(decoded)) => decoded,
+            Ok(Err(reject)) => return out(Output::Refused(&reject)),
+            Err(_) => return panicked(out),
         };
         decoded.slips.iter().for_each(|slip| out(Output::Slipped(*slip)));
         self.step(pipeline, &decoded.event, record, out);
@@ -146,22 +147,29 @@ impl Partition {
             pipeline.step(&mut watched, event, |outcome| outcomes.push(outcome));
         }));
         if stepped.is_err() {
-            out(Output::Panicked);
-            let reject = Reject::new(
-                Reason::Internal,
-                None,
-                "judging this event panicked: report it with its offset",
-            );
-            return out(Output::Refused(&reject));
+            return panicked(out);
         }
+        let applied = |outcome: &Outcome| outcome.cause == Cause::Event && outcome.was_applied();
+        // A redelivery is no sign of life: silence is counted from what was new.
+        let heard_at = match before {
+            Some(held) if !outcomes.iter().any(applied) => held.heard_at,
+            _ => record.heard_at,
+        };
         for outcome in &mut outcomes {
             outcome.came_late = came_late;
             out(Output::Judged(outcome));
         }
+        if watched.call.sequence.applied == 0 {
+            // Of a call of which nothing is known but types that we do not know, nothing is kept.
+            if self.take_out(id).is_some() {
+                self.dirty.insert(id.clone());
+            }
+            return;
+        }
         let held = Held {
             watched,
             last_offset: record.offset,
-            heard_at: record.heard_at,
+            heard_at,
             queued: i64::MAX,
             stepped_to,
         };
@@ -175,10 +183,15 @@ impl Partition {
         while let Some(Reverse((due, _))) = self.queue.peek()
             && *due <= clock
         {
-            let Some(Reverse((_, id))) = self.queue.pop() else {
+            let Some(Reverse((queued, id))) = self.queue.pop() else {
                 return;
             };
             let Some(mut held) = self.take_out(&id) else { continue };
+            if held.queued != queued {
+                // An earlier entry stands for it.
+                self.hold(id, held);
+                continue;
+            }
             held.queued = i64::MAX;
             if wall_due(&held).is_none_or(|due| due > clock) {
                 // It had gone on since: its next deadline is queued instead.
@@ -261,6 +274,12 @@ impl Partition {
         self.active -= usize::from(held.watched.call.ended.is_none());
         Some(held)
     }
+}
+
+fn panicked(mut out: impl FnMut(Output<'_>)) {
+    out(Output::Panicked);
+    let message = "judging this event panicked: report it with its offset";
+    out(Output::Refused(&Reject::new(Reason::Internal, None, message)));
 }
 
 /// When the next deadline of a call falls due by the clock of the partition.

@@ -10,6 +10,8 @@
 //! transaction would end the reading early and lose state in silence (KAFKA-10167).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
@@ -47,6 +49,10 @@ pub enum RestoreError {
     Kafka(#[from] KafkaError),
     #[error("{topic} partition {partition}: still undecided after {} s", DEADLINE.as_secs())]
     Undecided { topic: String, partition: i32 },
+    #[error("{topic} partition {partition}: no record came for {} s", STALLED.as_secs())]
+    Stalled { topic: String, partition: i32 },
+    #[error("told to stop while state was read back")]
+    Stopped,
     #[error("{topic} partition {partition} offset {offset}: {error}")]
     State {
         topic: String,
@@ -65,23 +71,31 @@ pub enum RestoreError {
     },
 }
 
-/// Less than a worker may go without polling.
+/// For what is undecided to be decided.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Reading may take as long as there is something to read: it is given up where nothing comes.
+const STALLED: Duration = Duration::from_secs(10);
 const REQUEST: Duration = Duration::from_secs(5);
 
 /// Offsets that are undecided for so long are nobody's: who holds partitions decides them before giving them away.
 const ORPHAN: Duration = Duration::from_secs(1);
 const SUCCESSION: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
-/// A long restore tells how far it is each time that so many records were read.
+/// A long restore tells how far it is each time that so many records were read, …
 const PROGRESS: u64 = 100_000;
+/// … and the group that it lives.
+const SIGN_OF_LIFE: u64 = 1_000;
 
 pub(super) struct Restore<'r, C: ConsumerContext> {
     pub consumer: &'r BaseConsumer<C>,
     pub plan: &'r Plan,
     /// Of the worker that restores.
+    pub number: usize,
     pub transactional_id: &'r str,
 }
+
+/// What became of each partition: one whose state cannot be read keeps no other from being served.
+pub(super) type PerPartition<T> = BTreeMap<i32, Result<Restored<T>, RestoreError>>;
 
 /// Reaching the end is what this client is there for.
 struct Quiet;
@@ -97,7 +111,7 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 impl<C: ConsumerContext> Restore<'_, C> {
-    pub fn run<T: Task>(&self, partitions: &[i32]) -> Result<BTreeMap<i32, Restored<T>>, RestoreError> {
+    pub fn run<T: Task>(&self, partitions: &[i32]) -> Result<PerPartition<T>, RestoreError> {
         let Plan {
             kafka, topics, stream, ..
         } = self.plan;
@@ -109,7 +123,8 @@ impl<C: ConsumerContext> Restore<'_, C> {
             .set("group.id", &kafka.group)
             .set("isolation.level", "read_uncommitted")
             .create()?;
-        let committed = self.committed(partitions, &undecided, deadline)?;
+        let mut ended = HashSet::from([self.transactional_id.to_owned()]);
+        let committed = self.committed(partitions, &undecided, &mut ended, deadline)?;
         let decided: BaseConsumer<Quiet> = base
             .set("group.id", format!("{}-restore", kafka.group))
             .set("isolation.level", "read_committed")
@@ -121,19 +136,22 @@ impl<C: ConsumerContext> Restore<'_, C> {
         let mut ends = BTreeMap::new();
         for partition in partitions {
             let (low, end) = undecided.fetch_watermarks(&topics.state, *partition, REQUEST)?;
-            self.wait_until_decided(&decided, *partition, end, deadline)?;
+            self.wait_until_decided(&decided, *partition, end)?;
             ends.insert(*partition, (low, end));
+            self.lives()?;
         }
         let mut restored = BTreeMap::new();
-        for (partition, (latest, records)) in self.read(&decided, &ends, deadline)? {
+        for (partition, (latest, records)) in self.read(&decided, &ends)? {
             let next = match committed.get(&partition) {
                 Some(offset) => *offset,
                 None if !latest.is_empty() => {
-                    return Err(RestoreError::MissingOffsets {
+                    let error = RestoreError::MissingOffsets {
                         topic: topics.events.clone(),
                         partition,
                         state: topics.state.clone(),
-                    });
+                    };
+                    restored.insert(partition, Err(error));
+                    continue;
                 }
                 None => {
                     let (low, high) = undecided.fetch_watermarks(&topics.events, partition, REQUEST)?;
@@ -143,23 +161,35 @@ impl<C: ConsumerContext> Restore<'_, C> {
                     }
                 }
             };
-            let task = self.decode(partition, latest)?;
-            restored.insert(partition, Restored { task, next, records });
+            let task = self.decode(partition, latest);
+            restored.insert(partition, task.map(|task| Restored { task, next, records }));
+            self.lives()?;
         }
         Ok(restored)
     }
 
-    /// Asked twice before "none" is believed.
+    /// Tells group and health checks that this worker lives, though it does not poll.
+    fn lives(&self) -> Result<(), RestoreError> {
+        self.plan.heartbeat.polled(self.number);
+        super::native::lives(self.consumer);
+        if self.plan.stop.load(Ordering::Relaxed) {
+            return Err(RestoreError::Stopped);
+        }
+        Ok(())
+    }
+
+    /// Asked twice before "none" is believed. `ended`: names that have nothing open any more; to take one again would only
+    /// hurt whoever has it now.
     fn committed(
         &self,
         partitions: &[i32],
         undecided: &BaseConsumer,
+        ended: &mut HashSet<String>,
         deadline: Instant,
     ) -> Result<BTreeMap<i32, i64>, RestoreError> {
         let mut asked = 0;
-        // Once ended, a name has nothing open any more: to take it again would only hurt whoever has it now.
-        let mut ended: HashSet<String> = HashSet::from([self.transactional_id.to_owned()]);
         loop {
+            self.lives()?;
             match self.consumer.committed_offsets(self.list(partitions), ORPHAN) {
                 Ok(list) => {
                     asked += 1;
@@ -188,7 +218,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
                 Err(error) if Instant::now() > deadline => return Err(error.into()),
                 // Somebody's transaction is pending: its end decides.
                 Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {
-                    self.succeed(partitions, undecided, &mut ended)?;
+                    self.succeed(partitions, undecided, ended)?;
                 }
                 Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
                     return Err(error.into());
@@ -219,28 +249,31 @@ impl<C: ConsumerContext> Restore<'_, C> {
         let Ok(list) = undecided.committed_offsets(self.list(partitions), ORPHAN) else {
             return Ok(());
         };
-        let elements = list.elements();
-        for owner in elements.iter().filter_map(|element| owner(element.metadata())) {
-            if !ended.insert(owner.to_owned()) {
+        for element in list.elements() {
+            let Some(owner) = owner(element.metadata()).filter(|owner| !ended.contains(*owner)) else {
+                continue;
+            };
+            // Beside a partition of somebody who is gone stand those of others who gave theirs away in order, and live on.
+            let own = self.list(&[element.partition()]);
+            self.lives()?;
+            let answer = self.consumer.committed_offsets(own, ORPHAN);
+            let pends = |error: KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
+            if !answer.is_err_and(pends) {
                 continue;
             }
+            ended.insert(owner.to_owned());
             warn!(owner, "a vanished worker's transaction is still open: it is ended");
-            self.plan.metrics.count("orphans_ended_total", &[]);
             let config = producer_config(self.plan, &self.plan.kafka.client()?, owner);
-            if let Err(error) = Writer::start(&config, SUCCESSION) {
-                warn!(owner, %error, "its name could not be taken: the broker will end the transaction");
+            match Writer::start(&config, SUCCESSION) {
+                Ok(_) => self.plan.metrics.count("orphans_ended_total", &[]),
+                Err(error) => warn!(owner, %error, "its name could not be taken: the broker will end the transaction"),
             }
         }
         Ok(())
     }
 
-    fn wait_until_decided(
-        &self,
-        decided: &BaseConsumer<Quiet>,
-        partition: i32,
-        end: i64,
-        deadline: Instant,
-    ) -> Result<(), RestoreError> {
+    fn wait_until_decided(&self, decided: &BaseConsumer<Quiet>, partition: i32, end: i64) -> Result<(), RestoreError> {
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let (_, stable) = decided.fetch_watermarks(&self.plan.topics.state, partition, REQUEST)?;
             if stable >= end {
@@ -252,6 +285,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
                     partition,
                 });
             }
+            self.lives()?;
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -261,7 +295,6 @@ impl<C: ConsumerContext> Restore<'_, C> {
         &self,
         decided: &BaseConsumer<Quiet>,
         ends: &BTreeMap<i32, (i64, i64)>,
-        deadline: Instant,
     ) -> Result<BTreeMap<i32, (Latest, u64)>, RestoreError> {
         let topic = &self.plan.topics.state;
         let mut read: BTreeMap<i32, (Latest, u64)> = ends.keys().map(|number| (*number, Default::default())).collect();
@@ -279,6 +312,8 @@ impl<C: ConsumerContext> Restore<'_, C> {
         }
         decided.assign(&list)?;
         let mut total = 0;
+        let mut again: HashSet<i32> = HashSet::new();
+        let mut stalled = Instant::now() + STALLED;
         while !open.is_empty() {
             match decided.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
@@ -291,23 +326,40 @@ impl<C: ConsumerContext> Restore<'_, C> {
                     if total % PROGRESS == 0 {
                         info!(records = total, partitions_left = open.len(), "reading state back");
                     }
+                    if total % SIGN_OF_LIFE == 0 {
+                        self.lives()?;
+                    }
+                    stalled = Instant::now() + STALLED;
                     let key = message.key().unwrap_or_default();
                     match message.payload() {
                         Some(value) => drop(latest.insert(key.to_vec(), (message.offset(), value.to_vec()))),
                         None => drop(latest.remove(key)),
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(number))) => open.retain(|one| *one != number),
+                Some(Err(KafkaError::PartitionEOF(number))) => {
+                    stalled = Instant::now() + STALLED;
+                    let (low, end) = ends[&number];
+                    let position = position(decided, topic, number)?.max(low);
+                    // A leader that has just been elected may take less for the end than the one before had told
+                    // (KIP-207 guards the offsets that it names, not what it serves). Where the tail was compacted away the
+                    // position stays short as well: then the end is reached a second time.
+                    if position >= end || !again.insert(number) {
+                        open.retain(|one| *one != number);
+                    } else {
+                        self.wait_until_decided(decided, number, end)?;
+                        decided.seek(topic, number, Offset::Offset(position), REQUEST)?;
+                    }
+                }
                 // One of several brokers may be away.
                 Some(Err(KafkaError::MessageConsumption(
                     RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
                 )))
-                | None => {}
+                | None => self.lives()?,
                 Some(Err(error)) => return Err(error.into()),
             }
-            if Instant::now() > deadline {
+            if Instant::now() > stalled {
                 let partition = open.first().copied().unwrap_or_default();
-                return Err(RestoreError::Undecided {
+                return Err(RestoreError::Stalled {
                     topic: topic.clone(),
                     partition,
                 });
@@ -319,7 +371,10 @@ impl<C: ConsumerContext> Restore<'_, C> {
     fn decode<T: Task>(&self, partition: i32, latest: Latest) -> Result<T, RestoreError> {
         let mut task = T::default();
         for (key, (offset, value)) in latest {
-            task.restore(self.plan, &key, &value)
+            // Partial results are read anew, by what may be another model.
+            let restored = catch_unwind(AssertUnwindSafe(|| task.restore(self.plan, &key, &value)));
+            restored
+                .unwrap_or_else(|_| Err(SnapshotError::Damaged("reading it panicked".into())))
                 .map_err(|error| RestoreError::State {
                     topic: self.plan.topics.state.clone(),
                     partition,
@@ -329,4 +384,14 @@ impl<C: ConsumerContext> Restore<'_, C> {
         }
         Ok(task)
     }
+}
+
+/// Where a client goes on reading a partition: 0 before it has read anything.
+fn position(consumer: &BaseConsumer<Quiet>, topic: &str, number: i32) -> Result<i64, KafkaError> {
+    let positions = consumer.position()?;
+    let found = positions.find_partition(topic, number).map(|element| element.offset());
+    Ok(match found {
+        Some(Offset::Offset(offset)) => offset,
+        _ => 0,
+    })
 }

@@ -11,6 +11,13 @@ use super::worker::Plan;
 use crate::call::SnapshotError;
 use crate::telemetry::wall_millis;
 
+/// When a record reached Kafka, in milliseconds since 1970. Where the topic keeps the time of whoever wrote the record, a
+/// host whose clock runs ahead would have deadlines of all calls fall due too soon: nothing has come from the future.
+pub(super) fn reached_kafka(message: &BorrowedMessage<'_>) -> i64 {
+    let now = wall_millis();
+    message.timestamp().to_millis().map_or(now, |at| at.min(now))
+}
+
 pub trait Task: Default + Send + 'static {
     /// Takes in the last value of a key of the changelog.
     fn restore(&mut self, plan: &Plan, key: &[u8], value: &[u8]) -> Result<(), SnapshotError>;
@@ -57,13 +64,13 @@ impl Task for Partition {
             offset: message.offset(),
             key: message.key(),
             payload,
-            heard_at: message.timestamp().to_millis().unwrap_or_else(wall_millis),
+            heard_at: reached_kafka(message),
         };
         let plan = outputs.plan;
         self.take(&plan.pipeline, &plan.limits, &record, |output| match output {
             Output::Refused(reject) => {
                 outputs.count("records_rejected_total", reject.reason.as_str());
-                outputs.dead_letter(message, payload, dead_letter::headers(message, reject, outputs.worker));
+                outputs.dead_letter(message, dead_letter::headers(message, reject, outputs.worker));
             }
             other => outputs.took(other),
         });

@@ -35,7 +35,12 @@ pub fn wanted(topics: &TopicSettings) -> Vec<Wanted> {
         why,
     };
     vec![
-        topic(&topics.events, delete(3), "calls as they happen"),
+        topic(
+            &topics.events,
+            [delete(3), vec![("message.timestamp.type", "LogAppendTime".to_owned())]].concat(),
+            "calls as they happen, by the broker's clock: silence is counted from when a record came, not from what the \
+             clock of its source says",
+        ),
         topic(
             &topics.state,
             vec![
@@ -84,6 +89,8 @@ pub enum TopicsError {
         /// The error, and what the client says of it: a refused password, a certificate that nobody trusts.
         said: String,
     },
+    #[error("the Kafka client cannot be made: {0}; check the section kafka of the configuration")]
+    Client(String),
     #[error("cannot create {topic}: {code}")]
     Create { topic: String, code: RDKafkaErrorCode },
 }
@@ -236,6 +243,10 @@ fn count_partitions(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec
 }
 
 fn unreachable(kafka: &KafkaSettings, error: KafkaError) -> TopicsError {
+    // A file that is not there, a mechanism that nobody knows: waiting would not mend it.
+    if matches!(error, KafkaError::ClientCreation(_) | KafkaError::ClientConfig(..)) {
+        return TopicsError::Client(error.to_string());
+    }
     TopicsError::Unreachable {
         brokers: kafka.brokers.clone(),
         said: error.to_string(),

@@ -65,7 +65,9 @@ impl From<RestoreError> for Trouble {
     fn from(error: RestoreError) -> Self {
         match error {
             RestoreError::Kafka(error) => error.into(),
-            RestoreError::Undecided { .. } => Self::Rebuild(error.to_string()),
+            RestoreError::Undecided { .. } | RestoreError::Stalled { .. } | RestoreError::Stopped => {
+                Self::Rebuild(error.to_string())
+            }
             _ => Self::Stop(error.to_string()),
         }
     }

@@ -129,9 +129,8 @@ impl<'p, T: Task> Worker<'p, T> {
     }
 
     fn work(self) -> Result<(), Trouble> {
-        self.plan.heartbeat.worker_ready(true);
         let worked = self.poll_until_stop();
-        self.plan.heartbeat.worker_ready(false);
+        self.plan.heartbeat.worker_ready(self.number, false);
         let closed = worked.and_then(|()| {
             info!(
                 worker = self.number,
@@ -189,19 +188,19 @@ impl<'p, T: Task> Worker<'p, T> {
         let patience = if self.engine().is_open() { POLL_OPEN } else { POLL_IDLE };
         let polled = self.consumer.poll(patience);
         self.plan.heartbeat.polled(self.number);
-        self.plan
-            .metrics
-            .observe("poll_gap_seconds", &[], last_poll.elapsed().as_secs_f64());
+        let gap = last_poll.elapsed();
+        self.plan.metrics.observe("poll_gap_seconds", &[], gap.as_secs_f64());
         *last_poll = Instant::now();
         let mut engine = self.engine();
         engine.trouble()?;
+        engine.polled_after(gap);
         let quiet = polled.is_none();
         match polled {
             Some(Ok(message)) => engine.take(&message)?,
-            Some(Err(error)) => engine.consumer_error(error)?,
+            Some(Err(error)) => engine.consumer_error(&self.consumer, error)?,
             None => {}
         }
-        engine.tick()?;
+        engine.tick(quiet)?;
         if engine.should_commit(quiet) {
             engine.commit(&self.consumer)?;
         }

@@ -34,6 +34,18 @@ impl Default for Settings {
     }
 }
 
+/// A panic tells where it was and no more: its message may hold the words that were being read.
+pub fn hush_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(place, "a panic; its message may hold a caller's words and is not told");
+        } else {
+            eprintln!("callward: panicked at {place}; the message may hold a caller's words and is not told");
+        }
+    }));
+}
+
 /// Begins to log to stderr. A second call changes nothing.
 pub fn init(settings: &Settings) {
     let json = match settings.format {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
@@ -86,7 +86,7 @@ const fn histogram(
 }
 
 /// The catalogue.
-pub const SERIES: [Series; 52] = [
+pub const SERIES: [Series; 55] = [
     counter(
         "records_consumed_total",
         &["topic"],
@@ -388,6 +388,24 @@ pub const SERIES: [Series; 52] = [
         "Time from reading an alert to its delivery.",
     ),
     counter(
+        "alerts_undelivered_total",
+        &["channel", "reason"],
+        Start::Later,
+        "Alerts that were not told, by channel and reason.",
+    ),
+    gauge(
+        "refused_partitions",
+        &[],
+        Start::Plain,
+        "Partitions that are given to this process and cannot be served: their calls go unjudged.",
+    ),
+    gauge(
+        "deliveries_pending",
+        &["channel"],
+        Start::Later,
+        "Alerts that were taken in and are not settled yet.",
+    ),
+    counter(
         "http_requests_total",
         &["path", "status"],
         Start::Later,
@@ -414,7 +432,17 @@ const REASONS: &[&str] = &[
     "key_mismatch",
     "internal",
 ];
-const SLIPS: &[&str] = &["channel", "speaker", "action", "age", "confidence", "field", "text_cut"];
+const SLIPS: &[&str] = &[
+    "channel",
+    "speaker",
+    "action",
+    "age",
+    "confidence",
+    "to",
+    "disposition",
+    "field",
+    "text_cut",
+];
 const FATES: &[&str] = &["applied", "duplicate", "late", "ignored"];
 const STATES: &[&str] = &[
     "raised",
@@ -583,7 +611,9 @@ impl Metrics {
 pub struct Heartbeat {
     /// When each worker polled last, in milliseconds since 1970.
     polls: Vec<AtomicI64>,
-    ready: AtomicUsize,
+    /// Partitions that each worker refuses.
+    refused: Vec<AtomicUsize>,
+    ready: Vec<AtomicBool>,
 }
 
 /// Seconds without a poll after which a worker counts as stuck: more than waiting for the brokers may take, which a
@@ -594,7 +624,8 @@ impl Heartbeat {
     pub fn of(workers: usize) -> Arc<Self> {
         Arc::new(Self {
             polls: (0..workers).map(|_| AtomicI64::new(wall_millis())).collect(),
-            ready: AtomicUsize::new(0),
+            refused: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            ready: (0..workers).map(|_| AtomicBool::new(false)).collect(),
         })
     }
 
@@ -604,17 +635,23 @@ impl Heartbeat {
         self.polls[worker].store(wall_millis(), Ordering::Relaxed);
     }
 
+    /// # Panics
+    /// Where there is no worker of this number.
+    pub fn refuses(&self, worker: usize, partitions: usize) {
+        self.refused[worker].store(partitions, Ordering::Relaxed);
+    }
+
     /// No worker runs yet, and none is missing.
     pub fn waiting(&self) {
         (0..self.polls.len()).for_each(|worker| self.polled(worker));
     }
 
-    pub fn worker_ready(&self, ready: bool) {
-        if ready {
-            self.ready.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.ready.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// A worker was given its share of the partitions and has read their state back, or is at work no longer.
+    ///
+    /// # Panics
+    /// Where there is no worker of this number.
+    pub fn worker_ready(&self, worker: usize, ready: bool) {
+        self.ready[worker].store(ready, Ordering::Relaxed);
     }
 
     /// Every worker's loop ticks.
@@ -624,9 +661,11 @@ impl Heartbeat {
         self.polls.iter().all(ticks)
     }
 
-    /// Clients connected, producer ready, model loaded, loop ticking: it can do its work if asked.
+    /// Clients connected, producer ready, model loaded, loop ticking, no partition refused: it can do its work if asked.
     pub fn ready(&self) -> bool {
-        self.alive() && self.ready.load(Ordering::Relaxed) >= self.polls.len()
+        let refuses = |refused: &AtomicUsize| refused.load(Ordering::Relaxed) > 0;
+        let works = |ready: &AtomicBool| ready.load(Ordering::Relaxed);
+        self.alive() && self.ready.iter().all(works) && !self.refused.iter().any(refuses)
     }
 }
 
@@ -651,15 +690,17 @@ mod tests {
     #[test]
     fn one_worker_that_stands_still_is_seen_beside_another_that_polls() {
         let heartbeat = Heartbeat::of(2);
-        heartbeat.worker_ready(true);
+        heartbeat.worker_ready(0, true);
         assert!(heartbeat.alive() && !heartbeat.ready());
-        heartbeat.worker_ready(true);
+        heartbeat.worker_ready(1, true);
         assert!(heartbeat.ready());
         heartbeat.polls[0].store(wall_millis() - STUCK_SECONDS * 1000, Ordering::Relaxed);
         heartbeat.polled(1);
         assert!(!heartbeat.alive() && !heartbeat.ready());
         heartbeat.polled(0);
         assert!(heartbeat.ready());
+        heartbeat.refuses(1, 1);
+        assert!(heartbeat.alive() && !heartbeat.ready());
     }
 
     #[test]

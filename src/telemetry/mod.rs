@@ -5,7 +5,7 @@ mod metrics;
 mod part;
 mod tally;
 
-pub use logging::{LogFormat, Settings as LogSettings, init};
+pub use logging::{LogFormat, Settings as LogSettings, hush_panics, init};
 pub use metrics::{Heartbeat, Metrics, SERIES, Series, wall_millis};
 pub use part::Part;
 pub use tally::Tally;

@@ -29,9 +29,9 @@ impl Tally {
             self.event(outcome, now);
         }
         self.count("decisions_total", outcome.decision.why.as_str());
-        if let Some(seconds) = outcome.decision.settled_after {
-            let needed = outcome.alert.as_ref().map_or("urgent", |alert| alert.needed.as_str());
-            self.values.push((("time_to_clinician_seconds", Some(needed)), seconds));
+        if let Some((seconds, needed)) = outcome.decision.settled_after {
+            self.values
+                .push((("time_to_clinician_seconds", Some(needed.as_str())), seconds));
         }
         if outcome.over {
             self.count("calls_total", "forgotten");
@@ -71,11 +71,14 @@ impl Tally {
         let Some(alert) = &outcome.alert else { return };
         let priority = alert.level.priority();
         self.count("alerts_updated_total", alert.state.as_str());
-        if alert.revision == 1 {
+        // The first record of its level in its episode: most pages have been shown as a watch before.
+        let before = outcome.decision.before;
+        if alert.state != State::Cleared && before.is_none_or(|before| alert.level > before) {
             self.count("alerts_raised_total", priority);
             let elapsed = ("call_elapsed_at_alert_seconds", Some(priority));
             self.values.push((elapsed, alert.call_seconds));
-            if alert.state == State::EndedUnescalated {
+            let first_page = alert.is_page() && !before.is_some_and(Level::pages);
+            if first_page && alert.state == State::EndedUnescalated {
                 self.count("alerts_after_call_end_total", priority);
             }
         }

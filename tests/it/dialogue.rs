@@ -267,3 +267,115 @@ fn the_end_of_a_call_is_judged_however_much_was_said() {
             .any(|state| state == "ended_unescalated")
     );
 }
+
+fn alerts(events: &[serde_json::Value]) -> Vec<callward::alert::Alert> {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let events: Vec<_> = events
+        .iter()
+        .map(|event| {
+            decode(event.to_string().as_bytes(), None, &Limits::default())
+                .unwrap()
+                .event
+        })
+        .collect();
+    let outcomes = outcomes_of(&pipeline, &events);
+    outcomes.into_iter().filter_map(|outcome| outcome.alert).collect()
+}
+
+fn event(at: &str, mut event: serde_json::Value) -> serde_json::Value {
+    event["call_id"] = "c".into();
+    event["at"] = format!("2026-05-04T09:{at}Z").into();
+    event
+}
+
+#[test]
+fn a_transfer_leg_may_count_anew_and_leave_out_what_was_told() {
+    let events = [
+        event(
+            "00:00",
+            serde_json::json!({"type": "call_started", "seq": 0, "callback_ref": "cb-1", "site": "tempe", "patient": {"age": 71}}),
+        ),
+        event(
+            "00:09",
+            serde_json::json!({"type": "utterance", "seq": 1, "speaker": "caller", "text": "hello i have a question"}),
+        ),
+        event(
+            "00:20",
+            serde_json::json!({"type": "call_ended", "seq": 2, "disposition": "transferred"}),
+        ),
+        event(
+            "00:25",
+            serde_json::json!({"type": "call_started", "seq": 0, "queue": "billing"}),
+        ),
+        event(
+            "00:31",
+            serde_json::json!({"type": "utterance", "seq": 1, "speaker": "caller", "text": ACUTE}),
+        ),
+        event(
+            "00:35",
+            serde_json::json!({"type": "action", "seq": 2, "action": "appointment_booked", "starts_in_minutes": 4000}),
+        ),
+    ];
+    let alerts = alerts(&events);
+    let page = alerts
+        .iter()
+        .find(|alert| alert.is_page())
+        .expect("the second leg is heard");
+    assert_eq!(page.callback_ref.as_deref(), Some("cb-1"));
+    assert_eq!(
+        (page.site.as_deref(), page.queue.as_deref()),
+        (Some("tempe"), Some("billing"))
+    );
+    assert!(
+        page.seq > 2,
+        "its numbers go on behind those of the first: {}",
+        page.seq
+    );
+}
+
+#[test]
+fn a_caller_who_said_nothing_pages_nobody() {
+    let events = [
+        event("00:00", serde_json::json!({"type": "call_started"})),
+        event(
+            "00:03",
+            serde_json::json!({"type": "utterance", "speaker": "caller", "text": "..."}),
+        ),
+        event(
+            "00:09",
+            serde_json::json!({"type": "utterance", "speaker": "agent", "text": "I can get you in on Thursday, bye"}),
+        ),
+        event(
+            "00:12",
+            serde_json::json!({"type": "action", "action": "appointment_booked", "starts_in_minutes": 4000}),
+        ),
+        event(
+            "00:15",
+            serde_json::json!({"type": "call_ended", "disposition": "appointment"}),
+        ),
+    ];
+    assert_eq!(alerts(&events), []);
+}
+
+#[test]
+fn an_alert_tells_the_threshold_that_was_crossed() {
+    let events = [
+        event(
+            "00:00",
+            serde_json::json!({"type": "utterance", "speaker": "caller", "text": ACUTE}),
+        ),
+        event(
+            "00:09",
+            serde_json::json!({"type": "utterance", "speaker": "agent", "text": "okay and your date of birth"}),
+        ),
+        event(
+            "00:12",
+            serde_json::json!({"type": "action", "action": "appointment_booked", "starts_in_minutes": 4000}),
+        ),
+    ];
+    let alerts = alerts(&events);
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        assert!(alert.risk >= alert.threshold, "{alert:?}");
+    }
+}

@@ -129,6 +129,56 @@ fn restarts_and_redeliveries_change_nothing() {
         .unwrap();
 }
 
+fn said_at(world: &mut World<'_>, offset: i64, line: &serde_json::Value, heard_at: i64) {
+    let line = line.to_string();
+    let record = Incoming {
+        offset,
+        key: None,
+        payload: line.as_bytes(),
+        heard_at,
+    };
+    let (pipeline, said) = (world.pipeline, &mut world.said);
+    world.partition.take(pipeline, &Limits::default(), &record, |output| {
+        tell(pipeline, output, said)
+    });
+}
+
+#[test]
+fn a_redelivery_is_no_sign_of_life() {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let told = |again: Option<i64>| {
+        let mut world = World::new(&pipeline);
+        let said = serde_json::json!({
+            "call_id": "c", "seq": 0, "at": "2026-05-04T09:00:00Z", "type": "utterance", "speaker": "caller",
+            "text": "i have a crushing chest pain going down my left arm and i can not get my breath",
+        });
+        said_at(&mut world, 0, &said, 1_000_000);
+        if let Some(after) = again {
+            said_at(&mut world, 1, &said, 1_000_000 + after);
+        }
+        let silent = |world: &World<'_>| world.said.iter().any(|line| line.contains("contact_lost"));
+        (0..200).find(|second| {
+            world.tick(1_000_000 + second * 1_000);
+            silent(&world)
+        })
+    };
+    assert!(told(None).is_some());
+    assert_eq!(told(Some(20_000)), told(None));
+}
+
+#[test]
+fn a_call_of_unknown_types_alone_leaves_nothing_behind() {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let mut world = World::new(&pipeline);
+    let queued = serde_json::json!({"call_id": "c", "seq": 0, "at": "2026-05-04T09:00:00Z", "type": "queue_entered"});
+    said_at(&mut world, 0, &queued, 1_000_000);
+    world.commit();
+    assert_eq!(
+        (world.said.len(), world.partition.calls(), world.changelog.len()),
+        (1, 0, 0)
+    );
+}
+
 /// F28 of the fault matrix, without a clock to move: the partition is told what a clock that jumped would say. Forward,
 /// calls seem silent and are told of too early; backward, deadlines wait. Either way events are judged as before, and
 /// no call that pages goes without a page.

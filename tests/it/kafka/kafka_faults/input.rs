@@ -10,6 +10,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::brokers::alter;
 use super::*;
+use crate::kafka::Serve;
 
 #[test]
 #[ignore = "of the fault matrix: tests/run --faults"]
@@ -81,11 +82,15 @@ fn worked(name: &str) -> Site {
     site
 }
 
-/// Starts a process that must refuse to work; what it says.
-fn refuses(site: &Site) -> String {
-    let mut serve = site.serve();
-    wait_until("it ends", Duration::from_secs(60), || !serve.is_running());
-    serve.log()
+/// Starts a process that must refuse so many partitions, aloud, and goes on with the others.
+fn refuses(site: &Site, partitions: i32) -> Serve {
+    let serve = site.serve();
+    serve.wait_until("partitions are refused", |serve| {
+        serve.metric("callward_refused_partitions") == f64::from(partitions)
+    });
+    let (ready, _) = serve.get("/readyz");
+    assert_eq!((ready, serve.get("/healthz").0), (503, 200));
+    serve
 }
 
 fn admin(site: &Site) -> AdminClient<DefaultClientContext> {
@@ -110,7 +115,8 @@ fn matrix_f21_offsets_are_gone_though_there_is_state() {
         .block_on(admin(&site).delete_groups(&[&site.name], &AdminOptions::new()))
         .unwrap();
     gone.into_iter().for_each(|group| drop(group.unwrap()));
-    let log = refuses(&site);
+    let (code, _, log) = refuses(&site, PARTITIONS).terminate();
+    assert_eq!(code, Some(0));
     assert!(log.contains("has no committed offset"), "{log}");
     // It says what to do, and that does it.
     assert!(log.contains("callward reset --to earliest"), "{log}");
@@ -150,7 +156,7 @@ fn matrix_f22_retention_has_passed_the_committed_offset() {
         .block_on(admin(&site).delete_records(&list, &AdminOptions::new()))
         .unwrap();
     site.send(&records);
-    let log = refuses(&site);
+    let log = refuses(&site, PARTITIONS).terminate().2;
     assert!(log.contains("no longer in the log"), "{log}");
 }
 
@@ -166,6 +172,34 @@ fn matrix_f27_state_of_a_newer_format_is_refused() {
         .payload(&[200u8; 64][..]);
     producer.send(record).map_err(|(error, _)| error).unwrap();
     producer.flush(Duration::from_secs(10)).unwrap();
-    let log = refuses(&site);
+    let serve = refuses(&site, 1);
+    // The calls of the other partitions are judged all the same, those of this one are not taken for judged.
+    let before = site.by_key("scores");
+    let records: Vec<_> = (0..60)
+        .map(|number| {
+            let id = format!("after-{number}");
+            let event = format!(
+                r#"{{"call_id":"{id}","at":"2026-05-04T09:00:00Z","type":"utterance","speaker":"caller","text":"hello"}}"#
+            );
+            (Some(id.into_bytes()), event.into_bytes())
+        })
+        .collect();
+    site.send(&records);
+    serve.wait_until("two thirds are judged", |serve| {
+        serve.sum("callward_events_total") >= 20.0
+    });
+    let mut second = site.serve();
+    second.wait_until("the other process has what it may", |serve| {
+        serve.metric("callward_refused_partitions") + serve.sum("callward_assigned_partitions") > 0.0
+    });
+    assert!(second.is_running(), "one partition ends no process");
+    drop(second);
+    let log = serve.terminate().2;
     assert!(log.contains("newer"), "{log}");
+    let judged = site
+        .by_key("scores")
+        .keys()
+        .filter(|id| id.starts_with("after-"))
+        .count();
+    assert!((20..60).contains(&judged), "{judged} of 60 after {}", before.len());
 }
