@@ -351,7 +351,7 @@ impl Registry {
         if reason.trim().is_empty() || by.trim().is_empty() {
             return Err(RegistryError::Refused("a promotion needs a reason and a name".into()));
         }
-        self.load(version)?;
+        self.verify(version)?;
         let mut aliases = self.aliases()?;
         let from = aliases.champion.replace(version.to_owned());
         if from.as_deref() == Some(version) {
@@ -425,6 +425,27 @@ impl Registry {
         Ok(moved)
     }
 
+    /// Refuses the number of a version that exists.
+    pub fn is_free(&self, version: &str) -> Result<(), RegistryError> {
+        if self.folder_of(version).join("manifest.json").exists() {
+            let message = format!("version {version} exists and versions are immutable: choose another number");
+            return Err(RegistryError::Refused(message));
+        }
+        Ok(())
+    }
+
+    /// Compares all files of a version with its manifest, those too that judging does not read: card and report.
+    pub fn verify(&self, version: &str) -> Result<Version, RegistryError> {
+        let loaded = self.load(version)?;
+        for (name, expected) in &loaded.manifest.sha256 {
+            let bytes = read_file(&self.folder_of(version).join(name))?;
+            if *expected != hex(&Sha256::digest(&bytes)) {
+                return Err(RegistryError::Checksum { file: name.clone() });
+            }
+        }
+        Ok(loaded)
+    }
+
     /// Writes a new version; an existing one is never touched.
     pub fn write(
         &self,
@@ -432,11 +453,8 @@ impl Registry {
         files: &BTreeMap<String, Vec<u8>>,
         mut manifest: Manifest,
     ) -> Result<PathBuf, RegistryError> {
+        self.is_free(version)?;
         let folder = self.folder_of(version);
-        if folder.join("manifest.json").exists() {
-            let message = format!("version {version} exists and versions are immutable: choose another number");
-            return Err(RegistryError::Refused(message));
-        }
         std::fs::create_dir_all(&folder).map_err(|error| RegistryError::Io {
             path: folder.display().to_string(),
             error,

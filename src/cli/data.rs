@@ -124,6 +124,22 @@ pub struct Learnable {
     pub lexicon: PathBuf,
 }
 
+/// Places among the files of calls of those that an option names. One that it names in vain would be trained on in full.
+fn named(option: &str, paths: &[PathBuf], calls: &[PathBuf]) -> Result<Vec<usize>> {
+    let real = |path: &PathBuf| {
+        path.canonicalize()
+            .with_context(|| format!("cannot read {}", path.display()))
+    };
+    let calls: Vec<PathBuf> = calls.iter().map(real).collect::<Result<_>>()?;
+    paths
+        .iter()
+        .map(|path| {
+            let found = calls.iter().position(|call| real(path).is_ok_and(|path| path == *call));
+            found.with_context(|| format!("{option} {} is none of the files of calls to train on", path.display()))
+        })
+        .collect()
+}
+
 /// What they hold.
 pub struct Read {
     pub corpora: Vec<Corpus>,
@@ -131,33 +147,37 @@ pub struct Read {
     pub sources: Vec<DataSource>,
 }
 
+/// A file that holds more than this share of all calls is taken for the work of many.
+const OF_ONE_WRITER: f64 = 0.2;
+
 impl Learnable {
     pub fn read(&self) -> Result<Read> {
         let (mut corpora, mut phrases, mut sources) = (Vec::new(), Vec::new(), Vec::new());
-        for path in &self.calls {
+        let kept = named("--keep-third", &self.keep_third, &self.calls)?;
+        let made_up = named("--made-up-endings", &self.made_up_endings, &self.calls)?;
+        let mut files = Vec::new();
+        for (place, path) in self.calls.iter().enumerate() {
             let (mut calls, mut source) = read_labelled(path)?;
-            if self.keep_third.contains(path) {
+            if kept.contains(&place) {
                 calls.retain(|call| !is_unread(call.label.case()));
                 source.kept_apart = source.calls - calls.len();
             }
-            source.made_up_endings = self.made_up_endings.contains(path);
-            if self.made_up_endings.contains(path) {
-                // Many people's talks have no one writer: each fifth of the cases is judged by what the others taught.
-                let mut parts = vec![Vec::new(); FOLDS];
-                calls
-                    .into_iter()
-                    .for_each(|call| parts[folds_of(call.label.case())].push(call));
-                corpora.extend(parts.into_iter().map(|calls| Corpus {
-                    calls,
-                    made_up_endings: true,
-                }));
-            } else {
-                corpora.push(Corpus {
-                    calls,
-                    made_up_endings: false,
-                });
-            }
+            source.made_up_endings = made_up.contains(&place);
             sources.push(source);
+            files.push((calls, made_up.contains(&place)));
+        }
+        let all: usize = files.iter().map(|(calls, _)| calls.len()).sum();
+        for (calls, made_up_endings) in files {
+            // Each writer's calls are judged by what the others taught. Where many people's talks stand in one file, or
+            // there are hardly any others, a fifth of the cases is what a writer is elsewhere: without others nothing
+            // could be learned of wordings.
+            let of_many = made_up_endings || calls.len() as f64 > all as f64 * OF_ONE_WRITER;
+            let mut parts = vec![Vec::new(); if of_many { FOLDS } else { 1 }];
+            for call in calls {
+                let part = if of_many { folds_of(call.label.case()) } else { 0 };
+                parts[part].push(call);
+            }
+            corpora.extend(parts.into_iter().map(|calls| Corpus { calls, made_up_endings }));
         }
         for path in &self.phrases {
             let (read, source) = read_phrases(path)?;
@@ -169,5 +189,43 @@ impl Learnable {
             phrases,
             sources,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learnable(calls: &[&str]) -> Learnable {
+        Learnable {
+            calls: calls.iter().map(PathBuf::from).collect(),
+            phrases: Vec::new(),
+            made_up_endings: Vec::new(),
+            keep_third: Vec::new(),
+            lexicon: "models/lexicon".into(),
+        }
+    }
+
+    #[test]
+    fn one_file_of_all_calls_is_parted_so_that_wordings_can_be_learned() {
+        let read = learnable(&["models/data/authored/calls-c.ndjson"]).read().unwrap();
+        assert_eq!(read.corpora.len(), FOLDS);
+        let calls: usize = read.corpora.iter().map(|corpus| corpus.calls.len()).sum();
+        assert_eq!((calls, read.sources.len()), (read.sources[0].calls, 1));
+    }
+
+    #[test]
+    fn an_option_that_names_another_file_is_refused() {
+        let mut from = learnable(&["models/data/authored/calls-c.ndjson"]);
+        from.keep_third = vec!["models/../models/data/authored/calls-c.ndjson".into()];
+        assert!(
+            from.read().unwrap().sources[0].kept_apart > 0,
+            "the same file by another way"
+        );
+        for wrong in ["models/data/authored/calls-d.ndjson", "nowhere.ndjson"] {
+            from.keep_third = vec![wrong.into()];
+            let error = from.read().err().expect("it is refused").to_string();
+            assert!(error.contains("--keep-third") && error.contains(wrong), "{error}");
+        }
     }
 }

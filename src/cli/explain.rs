@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{Common, Failure, data};
 use crate::alert::Settings;
-use crate::pipeline::outcomes_of;
-use crate::record::{Body, Speaker};
-use crate::risk::explain;
+use crate::features::Urgent;
+use crate::pipeline::{Outcome, Pipeline, outcomes_of};
+use crate::record::{Body, Event, Speaker};
+use crate::risk::{Contribution, Stage, explain};
 use crate::signals::{Learned, Lexicon, Reader, Source};
 
 /// Why a call was judged as it was: events, findings, decisions, and exact contributions at the moment of highest risk.
@@ -81,43 +84,114 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     }
     let highest = outcomes
         .iter()
-        .max_by(|a, b| a.need.unwrap_or(0.0).total_cmp(&b.need.unwrap_or(0.0)));
-    if let Some((features, moved)) = highest.and_then(|outcome| outcome.features.as_ref()) {
-        let lexicon = pipeline.lexicon();
-        println!("triage:");
-        for urgent in features.urgencies.iter().take(SHOWN) {
-            let rule = &lexicon.triage[usize::from(urgent.rule)];
-            let finding = &lexicon.concept(urgent.concept).id;
-            println!("  {:.2} {finding}: {} ({})", urgent.value, rule.reason, rule.id);
-        }
-        let model = pipeline.model();
-        for (name, stage, values) in [
-            ("need", &model.need, &features.need[..]),
-            ("risk", &model.risk, &moved[..]),
-        ] {
-            let (base, all) = explain(stage, values);
-            println!("{name}: {base:+.2} with every feature at its mean, and");
-            for c in all.iter().take(SHOWN) {
-                println!("  {:+.2} {} = {:.2}", c.logit, c.feature, c.value);
-            }
-        }
-    }
-    let turns = events.iter().filter_map(|event| match &event.body {
-        Body::Utterance(said) if said.speaker == Speaker::Caller => Some(&*said.text),
-        Body::Answer(answer) => Some(&*answer.answer),
-        _ => None,
-    });
-    let reader = pipeline.reader();
-    if let Some(text) = turns.max_by(|a, b| {
-        reader
-            .caller(a)
-            .wording
-            .value
-            .total_cmp(&reader.caller(b).wording.value)
-    }) {
-        println!("loudest turn by wording: {}", loudest(reader, text));
+        .max_by(|a, b| a.risk.unwrap_or(0.0).total_cmp(&b.risk.unwrap_or(0.0)));
+    let Some(explanation) = highest.and_then(|outcome| Explanation::of(&pipeline, outcome, &events)) else {
+        return Ok(());
+    };
+    if common.output.is_json() {
+        println!("{}", serde_json::json!({ "explanation": explanation }));
+    } else {
+        explanation.print();
     }
     Ok(())
+}
+
+/// Why the moment of highest risk was judged as it was.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    seq: u64,
+    /// The most urgent first.
+    triage: Vec<Triaged>,
+    need: Explained,
+    risk: Explained,
+    /// The loudest turn of the call by its wording, and the terms that made it so.
+    loudest_turn: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Triaged {
+    urgency: f32,
+    finding: String,
+    reason: String,
+    rule: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Explained {
+    score: Option<f64>,
+    /// Log odds with every feature at its mean.
+    base: f64,
+    /// By size; they add up to the score, but where risk is held down to need.
+    contributions: Vec<Contribution>,
+    capped_at_need: bool,
+}
+
+impl Explained {
+    fn of(stage: &Stage, values: &[f32], score: Option<f64>) -> Self {
+        let (base, contributions) = explain(stage, values);
+        Self {
+            score,
+            base,
+            contributions,
+            capped_at_need: score.is_some_and(|score| score < stage.probability(values)),
+        }
+    }
+
+    fn print(&self, name: &str) {
+        println!(
+            "{name} {:.2}: {:+.2} with every feature at its mean, and",
+            self.score.unwrap_or(0.0),
+            self.base
+        );
+        for c in &self.contributions {
+            println!("  {:+.2} {} = {:.2}", c.logit, c.feature, c.value);
+        }
+        if self.capped_at_need {
+            println!("  held down to need, which it may not exceed");
+        }
+    }
+}
+
+impl Explanation {
+    fn of(pipeline: &Pipeline, outcome: &Outcome, events: &[Event]) -> Option<Self> {
+        let (features, moved) = outcome.features.as_ref()?;
+        let (lexicon, model, reader) = (pipeline.lexicon(), pipeline.model(), pipeline.reader());
+        let triaged = |urgent: &Urgent| {
+            let rule = &lexicon.triage[usize::from(urgent.rule)];
+            Triaged {
+                urgency: urgent.value,
+                finding: lexicon.concept(urgent.concept).id.clone(),
+                reason: rule.reason.clone(),
+                rule: rule.id.clone(),
+            }
+        };
+        let turns = events.iter().filter_map(|event| match &event.body {
+            Body::Utterance(said) if said.speaker == Speaker::Caller => Some(&*said.text),
+            Body::Answer(answer) => Some(&*answer.answer),
+            _ => None,
+        });
+        let evidence = |text: &str| reader.caller(text).wording.value;
+        let loudest_turn = turns.max_by(|a, b| evidence(a).total_cmp(&evidence(b)));
+        Some(Self {
+            seq: outcome.seq,
+            triage: features.urgencies.iter().take(SHOWN).map(triaged).collect(),
+            need: Explained::of(&model.need, &features.need, outcome.need),
+            risk: Explained::of(&model.risk, moved, outcome.risk),
+            loudest_turn: loudest_turn.map(|text| loudest(reader, text)),
+        })
+    }
+
+    fn print(&self) {
+        println!("highest risk at event {}; triage:", self.seq);
+        for t in &self.triage {
+            println!("  {:.2} {}: {} ({})", t.urgency, t.finding, t.reason, t.rule);
+        }
+        self.need.print("need");
+        self.risk.print("risk");
+        if let Some(turn) = &self.loudest_turn {
+            println!("loudest turn by wording: {turn}");
+        }
+    }
 }
 
 /// The evidence of a turn's wording and the terms that made it.

@@ -60,13 +60,20 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             }
         }
         ModelsCommand::Show { version } => {
-            let version = common.version(version.as_deref())?;
+            let version = match version {
+                Some(version) => registry.load(&version).map_err(gate)?,
+                None if registry.aliases().is_ok_and(|aliases| aliases.champion.is_some()) => {
+                    registry.champion().map_err(gate)?
+                }
+                None => Version::embedded().map_err(gate)?,
+            };
             println!("{}", serde_json::to_string_pretty(&version.manifest)?);
         }
         ModelsCommand::Verify { version } => {
             let version = match (&common.models, version) {
+                (_, Some(version)) => registry.verify(&version).map_err(gate)?,
                 (None, None) => Version::embedded().map_err(gate)?,
-                (_, version) => common.version(version.as_deref())?,
+                (Some(_), None) => registry.champion().map_err(gate)?,
             };
             println!(
                 "{} is as it was trained: checksums, schema, lexicon and golden rows hold",

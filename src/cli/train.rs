@@ -1,7 +1,7 @@
 //! `callward train`: labelled calls → a new version of the model.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -27,9 +27,9 @@ pub struct Args {
     /// Number of the new version, as in 0002.
     #[arg(long)]
     version: String,
-    /// Calls that we wrote, of which golden rows are made.
-    #[arg(long, value_name = "FILE", default_value = "src/simulation/calls.ndjson")]
-    golden: PathBuf,
+    /// Calls that may be shown to anybody, of which golden rows are made; without it those of the demo.
+    #[arg(long, value_name = "FILE")]
+    golden: Option<PathBuf>,
     /// Share of calls without need that may page, by which the threshold is chosen.
     #[arg(long, default_value_t = Recipe::default().false_pages)]
     false_pages: f64,
@@ -38,6 +38,13 @@ pub struct Args {
 }
 
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
+    // What can be refused is refused before the work.
+    let registry = Registry::open(&common.models.clone().unwrap_or_else(|| PathBuf::from("models")));
+    registry.is_free(&args.version)?;
+    let golden = match &args.golden {
+        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        None => crate::simulation::CALLS.to_owned(),
+    };
     let bar = indicatif::ProgressBar::new_spinner();
     bar.enable_steady_tick(std::time::Duration::from_millis(120));
     let source = Source::read(&args.from.lexicon)?.frozen();
@@ -56,15 +63,17 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         bar.set_message(stage.to_owned())
     })?;
     bar.finish_and_clear();
-    let folder = write(&args, common, &source, &lexicon, sources, &trained, &recipe)?;
+    let folder = write(&args, &registry, &golden, &source, &lexicon, sources, &trained, &recipe)?;
     eprintln!("version {} written to {}", args.version, folder.display());
     print(&trained, common);
     Ok(())
 }
 
+#[expect(clippy::too_many_arguments, reason = "the parts of a version, written in one place")]
 fn write(
     args: &Args,
-    common: &Common,
+    registry: &Registry,
+    golden: &str,
     source: &Source,
     lexicon: &Arc<Lexicon>,
     data: Vec<DataSource>,
@@ -72,7 +81,7 @@ fn write(
     recipe: &Recipe,
 ) -> Result<PathBuf, Failure> {
     let model = serde_json::to_vec_pretty(&trained.model)?;
-    let golden = golden_rows(&args.golden, lexicon, trained)?;
+    let golden = golden_rows(golden, lexicon, trained)?;
     let rows: Vec<_> = table("out of fold", &trained.out_of_fold);
     let metrics: BTreeMap<String, f64> = rows.iter().map(|row| (row.measure.clone(), row.figure.value)).collect();
     let manifest = Manifest {
@@ -108,14 +117,12 @@ fn write(
         ("evaluation.html".to_owned(), report(trained, &rows).into_bytes()),
         ("MODEL_CARD.md".to_owned(), card(&manifest, trained, &rows).into_bytes()),
     ]);
-    let models = common.models.clone().unwrap_or_else(|| PathBuf::from("models"));
-    Ok(Registry::open(&models).write(&args.version, &files, manifest)?)
+    Ok(registry.write(&args.version, &files, manifest)?)
 }
 
 /// Golden rows: the beginnings of calls that we wrote, at different lengths, and what the model makes of them.
-fn golden_rows(path: &Path, lexicon: &Arc<Lexicon>, trained: &Trained) -> Result<Vec<u8>, Failure> {
+fn golden_rows(text: &str, lexicon: &Arc<Lexicon>, trained: &Trained) -> Result<Vec<u8>, Failure> {
     const ROWS: usize = 50;
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut calls: Vec<Vec<serde_json::Value>> = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let event: serde_json::Value = serde_json::from_str(line)?;
@@ -125,7 +132,7 @@ fn golden_rows(path: &Path, lexicon: &Arc<Lexicon>, trained: &Trained) -> Result
         }
     }
     if calls.is_empty() {
-        return Err(anyhow::anyhow!("{} holds no call", path.display()).into());
+        return Err(anyhow::anyhow!("--golden holds no call").into());
     }
     let policy = crate::alert::Policy::new(Default::default(), trained.model.thresholds)?;
     let learned = Arc::new(trained.learned.clone());

@@ -75,6 +75,11 @@ pub enum TrainError {
     Fit(#[from] FitError),
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    #[error(
+        "no threshold keeps the pages of calls without need at {asked}, out of fold: {least} is the least that is to be had; \
+         ask for that, or give more calls without need"
+    )]
+    Budget { asked: f64, least: f64 },
 }
 
 /// The calls of one writer, or of one collection.
@@ -276,11 +281,11 @@ pub fn train(
         let results = judge_out_of_fold(lexicon, &learned.by_others, &blank, &folds, &once, alert)?;
         budget.push(budget_row(alert, &results));
     }
-    let chosen = budget
-        .iter()
-        .find(|row| row.false_pages <= recipe.false_pages)
-        .or(budget.last());
-    let alert = chosen.map_or(0.5, |row| row.alert);
+    let chosen = budget.iter().find(|row| row.false_pages <= recipe.false_pages);
+    let alert = chosen.map(|row| row.alert).ok_or_else(|| TrainError::Budget {
+        asked: recipe.false_pages,
+        least: budget.iter().map(|row| row.false_pages).fold(1.0, f64::min),
+    })?;
     let out_of_fold = judge_out_of_fold(lexicon, &learned.by_others, &blank, &folds, &once, alert)?;
     Ok(Trained {
         learned: learned.counts.learned(lexicon),

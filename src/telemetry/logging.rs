@@ -37,6 +37,11 @@ impl Default for Settings {
 /// A panic tells where it was and no more: its message may hold the words that were being read.
 pub fn hush_panics() {
     std::panic::set_hook(Box::new(|info| {
+        // `callward … | head`: a reader that has seen enough is no failure.
+        let message = info.payload().downcast_ref::<String>();
+        if message.is_some_and(|message| message.starts_with("failed printing to stdout: Broken pipe")) {
+            std::process::exit(0);
+        }
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         if tracing::dispatcher::has_been_set() {
             tracing::error!(place, "a panic; its message may hold a caller's words and is not told");

@@ -1,4 +1,4 @@
-//! Alerts reach a webhook, signed, each at least once, though the receiver fails at first.
+//! Alerts reach a webhook, signed, each at least once, though the receiver fails at first, or at one of them for ever.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -19,8 +19,8 @@ struct Request {
     body: Vec<u8>,
 }
 
-/// Answers 503 to the first two requests and 200 to the rest.
-fn receiver() -> (String, mpsc::Receiver<Request>) {
+/// Answers each request, by its number and body, with a status.
+fn receiver(answer: impl Fn(usize, &str) -> u16 + Send + 'static) -> (String, mpsc::Receiver<Request>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let (sender, received) = mpsc::channel();
@@ -54,14 +54,10 @@ fn receiver() -> (String, mpsc::Receiver<Request>) {
                     .unwrap_or_default()
             };
             let body = bytes[head.len() + 4..].to_vec();
-            let status = if number < 2 {
-                "503 Service Unavailable"
-            } else {
-                "200 OK"
-            };
+            let status = answer(number, &String::from_utf8_lossy(&body));
             let _ = write!(
                 stream,
-                "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                "HTTP/1.1 {status} Said\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             );
             let request = Request {
                 id: header("webhook-id"),
@@ -77,28 +73,26 @@ fn receiver() -> (String, mpsc::Receiver<Request>) {
     (url, received)
 }
 
-#[test]
-fn kafka_alerts_are_delivered_signed_and_at_least_once() {
-    let (url, received) = receiver();
+/// A site whose alerts go to this address, and the calls of the demo on it.
+fn site(name: &str, url: &str) -> (Site, tempfile::NamedTempFile) {
     let secret_file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret_file.path(), SECRET).unwrap();
     let extra = format!(
         "[webhook]\nurl = \"{url}\"\nsecret_file = \"{}\"\nallow_private_addresses = true\n",
         secret_file.path().display()
     );
-    let site = Site::new("webhook", 2, &extra);
-    let serve = site.serve();
-    let played = site.command(&[
-        "replay",
-        "src/simulation/calls.ndjson",
-        "--to",
-        bootstrap(),
-        "--speed",
-        "0",
-        "--at",
-        "now",
-    ]);
+    let site = Site::new(name, 2, &extra);
+    let calls = "src/simulation/calls.ndjson";
+    let played = site.command(&["replay", calls, "--to", bootstrap(), "--speed", "0", "--at", "now"]);
     assert!(played.status.success());
+    (site, secret_file)
+}
+
+#[test]
+fn kafka_alerts_are_delivered_signed_and_at_least_once() {
+    let (url, received) = receiver(|number, _| if number < 2 { 503 } else { 200 });
+    let (site, _secret_file) = site("webhook", &url);
+    let serve = site.serve();
     let secret = Secret::parse(SECRET).unwrap();
     let mut told = BTreeSet::new();
     super::wait_until("a dozen calls were told", Duration::from_secs(60), || {
@@ -118,4 +112,35 @@ fn kafka_alerts_are_delivered_signed_and_at_least_once() {
         told.len() >= 12
     });
     assert!(serve.metric("callward_delivery_attempts_total{channel=\"webhook\",result=\"retry\"}") >= 2.0);
+}
+
+/// A receiver that chokes on one alert, as on a character that it does not know, must not cost the other callers theirs.
+#[test]
+fn kafka_an_alert_that_is_never_taken_holds_up_no_other() {
+    const CHOKES: &str = "demo-chest-tightness";
+    let (url, received) = receiver(|_, body| if body.contains(CHOKES) { 400 } else { 200 });
+    let (site, _secret_file) = site("choking", &url);
+    let serve = site.serve();
+    let (mut told, mut choked) = (BTreeSet::new(), BTreeSet::new());
+    super::wait_until("all others are told", Duration::from_secs(60), || {
+        while let Ok(request) = received.try_recv() {
+            let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            let call = body["data"]["call_id"].as_str().unwrap();
+            match call == CHOKES {
+                true => drop(choked.insert(request.id)),
+                false => drop(told.insert(call.to_owned())),
+            }
+        }
+        let tries = serve.metric("callward_delivery_attempts_total{channel=\"webhook\",result=\"retry\"}");
+        told.len() >= 11 && tries >= 3.0
+    });
+    assert_eq!(choked.len(), 1, "later alerts of a call wait for the earlier ones");
+    // Who comes next tells what was not taken, and little else: what was settled before it alone is committed.
+    let (code, took, log) = serve.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(took < Duration::from_secs(10));
+    let _next = site.serve();
+    super::wait_until("it is tried again", Duration::from_secs(60), || {
+        received.try_recv().is_ok_and(|request| choked.contains(&request.id))
+    });
 }
