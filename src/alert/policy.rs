@@ -187,14 +187,39 @@ impl Policy {
                 });
             }
         }
-        if !(5..=600).contains(&settings.contact_lost_seconds) {
-            let value = f64::from(settings.contact_lost_seconds);
-            return Err(PolicyError::Range {
-                field: "contact_lost_seconds",
-                value,
-                low: 5.0,
-                high: 600.0,
-            });
+        // A slip of the pen must not put an emergency off until the call is over.
+        let bounds = [
+            ("contact_lost_seconds", settings.contact_lost_seconds, 5, 600),
+            ("fair_turns_emergency", settings.fair_turns_emergency.into(), 0, 5),
+            ("fair_turns_urgent", settings.fair_turns_urgent.into(), 0, 10),
+            ("fair_seconds_emergency", settings.fair_seconds_emergency, 0, 300),
+            ("fair_seconds_urgent", settings.fair_seconds_urgent, 0, 600),
+            ("handover_seconds", settings.handover_seconds, 1, 600),
+            ("handover_seconds_at_most", settings.handover_seconds_at_most, 1, 3_600),
+        ];
+        for (field, value, low, high) in bounds {
+            if !(low..=high).contains(&value) {
+                return Err(PolicyError::Range {
+                    field,
+                    value: value.into(),
+                    low: low.into(),
+                    high: high.into(),
+                });
+            }
+        }
+        for (field, value) in [
+            ("last_chance_share", settings.last_chance_share),
+            ("last_chance_share_brief", settings.last_chance_share_brief),
+        ] {
+            // At nothing every call would page at its closing.
+            if value <= 0.0 {
+                return Err(PolicyError::Range {
+                    field,
+                    value,
+                    low: 0.01,
+                    high: 1.0,
+                });
+            }
         }
         if settings.idle_seconds <= settings.contact_lost_seconds {
             return Err(PolicyError::ForgetsFirst {

@@ -25,7 +25,7 @@ use super::Failure;
 use crate::alert::Alert;
 use crate::config::Config;
 use crate::delivery::{Courier, Sent};
-use crate::stream::Reach;
+use crate::stream::{Reach, login};
 use crate::telemetry::{Metrics, wall_millis};
 
 /// Requests at a time. An alert that waits for its next attempt takes no place among them.
@@ -74,6 +74,7 @@ fn connect(config: &Config) -> Result<BaseConsumer<Reach>, Failure> {
         .set("session.timeout.ms", config.stream.session_timeout_ms.to_string())
         .set("statistics.interval.ms", Reach::STATISTICS_MS);
     let consumer: BaseConsumer<Reach> = client.create_with_context(Reach::default())?;
+    login::log_in(&client, consumer.client())?;
     consumer.subscribe(&[&config.topics.alerts])?;
     Ok(consumer)
 }

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::{Common, Failure};
 use crate::config::Config;
 use crate::record::{Limits, Timestamp, decode};
+use crate::stream::login;
 use crate::telemetry::wall_millis;
 
 /// Play recorded calls onto Kafka in the order and at the pace in which they happened.
@@ -118,7 +119,13 @@ pub struct Deliveries {
     count: AtomicUsize,
 }
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(file)
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
@@ -157,7 +164,9 @@ pub fn producer(config: &Config) -> Result<Sender, Failure> {
         .set("enable.idempotence", "true")
         .set("linger.ms", "2")
         .set("message.max.bytes", (16 << 20).to_string());
-    Ok(client.create_with_context(Deliveries::default())?)
+    let producer: Sender = client.create_with_context(Deliveries::default())?;
+    login::log_in(&client, producer.client())?;
+    Ok(producer)
 }
 
 pub fn send(producer: &Sender, topic: &str, due: &Due) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::{Common, Failure};
 use crate::alert::{Alert, Level, State};
 use crate::config::Config;
-use crate::stream::Reach;
+use crate::stream::{Reach, login};
 
 /// Show alerts as they come: level, time into the call, the words, what was not done, the least that should happen.
 #[derive(Debug, clap::Args)]
@@ -126,15 +126,15 @@ pub fn alerts_consumer(
         code: 4,
         error: anyhow::anyhow!("Kafka at {} does not answer: {error}", config.kafka.brokers),
     };
-    let consumer: BaseConsumer<Reach> = config
-        .kafka
-        .client()?
+    let mut client = config.kafka.client()?;
+    client
         .set("group.id", "callward-watch")
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .set("fetch.wait.max.ms", "20")
-        .set("statistics.interval.ms", Reach::STATISTICS_MS)
-        .create_with_context(Reach::default())?;
+        .set("statistics.interval.ms", Reach::STATISTICS_MS);
+    let consumer: BaseConsumer<Reach> = client.create_with_context(Reach::default())?;
+    login::log_in(&client, consumer.client())?;
     let topic = &config.topics.alerts;
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(unreachable)?;
     let mut list = TopicPartitionList::new();

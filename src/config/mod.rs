@@ -1,6 +1,7 @@
 //! All settings in one value: defaults compiled in, then a file, then the environment, then flags. Only this module
 //! reads the environment; each section belongs to the module that uses it.
 
+use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -110,6 +111,13 @@ impl Config {
                 format!("{} is not in 1 to 2000", stream.commit_interval_ms),
             );
         }
+        if self.kafka.sasl_mechanism == "OAUTHBEARER" && self.kafka.sasl_token_file.is_none() {
+            return wrong(
+                "kafka",
+                "sasl_token_file",
+                "OAUTHBEARER needs a file that holds a token".into(),
+            );
+        }
         if self.kafka.static_membership && self.kafka.instance.is_empty() {
             return wrong(
                 "kafka",
@@ -123,6 +131,47 @@ impl Config {
                 "max_event_bytes",
                 "below 1024 bytes or 100 characters no call can be judged".into(),
             );
+        }
+        if self.kafka.brokers.trim().is_empty() {
+            return wrong("kafka", "brokers", "name at least one, as host:port".into());
+        }
+        let files = [
+            ("sasl_password_file", &self.kafka.sasl_password_file),
+            ("sasl_token_file", &self.kafka.sasl_token_file),
+            ("ssl_ca_file", &self.kafka.ssl_ca_file),
+            ("ssl_certificate_file", &self.kafka.ssl_certificate_file),
+            ("ssl_key_file", &self.kafka.ssl_key_file),
+        ];
+        for (key, path) in files {
+            if let Some(path) = path
+                && let Err(error) = std::fs::File::open(path)
+            {
+                return wrong("kafka", key, format!("cannot read {}: {error}", path.display()));
+            }
+        }
+        let topics = &self.topics;
+        let mut names = [
+            ("events", &topics.events),
+            ("state", &topics.state),
+            ("scores", &topics.scores),
+            ("alerts", &topics.alerts),
+            ("dead_letter", &topics.dead_letter),
+        ];
+        names.sort_by_key(|(_, name)| *name);
+        if let Some(pair) = names.windows(2).find(|pair| pair[0].1 == pair[1].1) {
+            let (other, (key, name)) = (pair[0].0, pair[1]);
+            return wrong(
+                "topics",
+                key,
+                format!("{name} is topics.{other} as well: each needs its own"),
+            );
+        }
+        if self.http.listen.to_socket_addrs().is_err() {
+            let problem = format!("{:?} is no address: write host:port", self.http.listen);
+            return wrong("http", "listen", problem);
+        }
+        if let Err(error) = self.log.check() {
+            return wrong("log", "filter", error);
         }
         crate::alert::Policy::new(
             self.policy,
@@ -175,6 +224,17 @@ mod tests {
             ("[stream]\nworkers = \"two\"", "workers"),
             ("[stream]\ntransaction_timeout_ms = 9000", "session_timeout_ms"),
             ("[policy]\nclear_share = 1.5", "clear_share"),
+            ("[kafka]\nsasl_mechanism = \"OAUTHBEARER\"", "sasl_token_file"),
+            ("[http]\nlisten = \"nonsense\"", "listen"),
+            ("[topics]\nalerts = \"calls.scores\"", "calls.scores"),
+            ("[log]\nfilter = \"nonsense=[[\"", "filter"),
+            ("[kafka]\nbrokers = \" \"", "brokers"),
+            ("[kafka]\nssl_ca_file = \"/nowhere/ca.pem\"", "ssl_ca_file"),
+            (
+                "[policy]\nfair_seconds_emergency = 4000000000",
+                "fair_seconds_emergency",
+            ),
+            ("[policy]\nlast_chance_share = 0.0", "last_chance_share"),
         ] {
             std::fs::write(&file, text).unwrap();
             let error = Config::load(Some(&file)).unwrap_err().to_string();

@@ -1,6 +1,7 @@
 //! What a worker's rebalance callback and its loop work on: the partitions that it holds and the open transaction.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
@@ -483,7 +484,8 @@ impl<T: Task> Engine<T> {
         }
         self.owned.values_mut().for_each(|owned| owned.touched = false);
         self.rewinds = 0;
-        if took >= SENT_AGAIN_AFTER || self.writer.has_lost_connections() {
+        let stops = self.plan.stop.load(Ordering::Relaxed);
+        if !stops && (took >= SENT_AGAIN_AFTER || self.writer.has_lost_connections()) {
             info!(
                 worker = self.number,
                 "something may have been sent twice: the producer is made anew"

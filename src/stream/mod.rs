@@ -7,6 +7,7 @@ mod clients;
 mod dead_letter;
 mod engine;
 mod fail_point;
+pub mod login;
 #[expect(unsafe_code, reason = "commits natively; see there")]
 mod native;
 mod outputs;

@@ -1,13 +1,14 @@
 //! The one place with `unsafe`: two calls of the client whose wrappers in the crate sleep in steps of 100 ms while
-//! anything is in flight (<https://github.com/fede1024/rust-rdkafka/pull/748>, [#777]), and one that the crate lacks. The
+//! anything is in flight (<https://github.com/fede1024/rust-rdkafka/pull/748>, [#777]), and two that the crate lacks. The
 //! producer's own thread serves delivery reports meanwhile, so nothing else has to be polled.
 //!
 //! [#777]: https://github.com/fede1024/rust-rdkafka/pull/777
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
 use rdkafka::bindings;
+use rdkafka::client::{Client, ClientContext, OAuthToken};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
@@ -64,6 +65,31 @@ pub(super) fn lives<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
         let none = bindings::rd_kafka_consume_queue(queue, 0);
         debug_assert!(none.is_null(), "nothing feeds this queue");
         bindings::rd_kafka_queue_destroy(queue);
+    }
+}
+
+/// Gives a client the token to log in with, where it has not asked for one yet.
+pub(super) fn set_token<C: ClientContext>(client: &Client<C>, token: &OAuthToken) -> Result<(), String> {
+    let text = |text: &str| CString::new(text).map_err(|_| "it holds a null".to_owned());
+    let (value, principal) = (text(&token.token)?, text(&token.principal_name)?);
+    let mut problem: [c_char; 512] = [0; 512];
+    // SAFETY: the pointer is that of a living client, which the reference keeps alive for the call. The texts outlive it,
+    // and the client copies them; it writes no more than the length that it is given, with a null at the end.
+    unsafe {
+        let answer = bindings::rd_kafka_oauthbearer_set_token(
+            client.native_ptr(),
+            value.as_ptr(),
+            token.lifetime_ms,
+            principal.as_ptr(),
+            std::ptr::null_mut(),
+            0,
+            problem.as_mut_ptr(),
+            problem.len(),
+        );
+        if answer == bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Ok(());
+        }
+        Err(CStr::from_ptr(problem.as_ptr()).to_string_lossy().into_owned())
     }
 }
 

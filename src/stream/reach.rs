@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::statistics::Statistics;
+
+use super::login;
 
 /// Statistics without a broker in reach, five seconds apart, after which a client is given up.
 const UNREACHED: u32 = 6;
@@ -43,6 +45,12 @@ impl Reach {
 }
 
 impl ClientContext for Reach {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(file)
+    }
+
     fn stats(&self, statistics: Statistics) {
         self.saw(&statistics);
     }

@@ -13,6 +13,7 @@ use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::clients::writer_config;
+use super::login;
 use super::settings::{KafkaSettings, StartAt, StreamSettings, TopicSettings};
 use super::transaction::Writer;
 use super::trouble::Trouble;
@@ -43,6 +44,10 @@ pub fn reset(
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .create()?;
+    let logged_in = |consumer: &BaseConsumer| {
+        login::log_in(&client, consumer.client()).map_err(|error| Trouble::Stop(error.to_string()))
+    };
+    logged_in(&consumer)?;
     refuse_members(&consumer, &kafka.group)?;
     let metadata = consumer.fetch_metadata(Some(&topics.events), REQUEST)?;
     let numbers: Vec<i32> = metadata
@@ -64,6 +69,7 @@ pub fn reset(
         .set("group.id", &kafka.group)
         .set("isolation.level", "read_uncommitted")
         .create()?;
+    logged_in(&undecided)?;
     let deadline = Instant::now() + PATIENCE;
     for number in &numbers {
         let (_, end) = undecided.fetch_watermarks(&topics.state, *number, REQUEST)?;

@@ -15,13 +15,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use super::clients::producer_config;
+use super::login;
 use super::settings::StartAt;
 use super::task::Task;
 use super::transaction::Writer;
@@ -101,6 +102,12 @@ pub(super) type PerPartition<T> = BTreeMap<i32, Result<Restored<T>, RestoreError
 struct Quiet;
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(file)
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         if !is_end_of_partition(&error) {
             warn!(%error, reason, "Kafka client");
@@ -123,6 +130,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
             .set("group.id", &kafka.group)
             .set("isolation.level", "read_uncommitted")
             .create()?;
+        login::log_in(&base, undecided.client())?;
         let mut ended = HashSet::from([self.transactional_id.to_owned()]);
         let committed = self.committed(partitions, &undecided, &mut ended, deadline)?;
         let decided: BaseConsumer<Quiet> = base
@@ -133,6 +141,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
             .set("fetch.wait.max.ms", "10")
             .set("fetch.queue.backoff.ms", "5")
             .create_with_context(Quiet)?;
+        login::log_in(&base, decided.client())?;
         let mut ends = BTreeMap::new();
         for partition in partitions {
             let (low, end) = undecided.fetch_watermarks(&topics.state, *partition, REQUEST)?;

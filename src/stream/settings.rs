@@ -17,10 +17,12 @@ pub struct KafkaSettings {
     /// Join as a static member, so that a restart within the session time-out moves no partition.
     pub static_membership: bool,
     pub security_protocol: SecurityProtocol,
-    /// SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN.
+    /// SCRAM-SHA-512, SCRAM-SHA-256, PLAIN or OAUTHBEARER.
     pub sasl_mechanism: String,
     pub sasl_username: String,
     pub sasl_password_file: Option<PathBuf>,
+    /// For OAUTHBEARER: a JSON Web Token that somebody keeps fresh.
+    pub sasl_token_file: Option<PathBuf>,
     pub ssl_ca_file: Option<PathBuf>,
     pub ssl_certificate_file: Option<PathBuf>,
     pub ssl_key_file: Option<PathBuf>,
@@ -47,6 +49,7 @@ impl Default for KafkaSettings {
             sasl_mechanism: "SCRAM-SHA-512".into(),
             sasl_username: String::new(),
             sasl_password_file: None,
+            sasl_token_file: None,
             ssl_ca_file: None,
             ssl_certificate_file: None,
             ssl_key_file: None,
@@ -55,11 +58,15 @@ impl Default for KafkaSettings {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {field} from {path}: {error}")]
-pub struct SecretError {
-    field: &'static str,
-    path: String,
-    error: std::io::Error,
+pub enum SecretError {
+    #[error("cannot read {field} from {path}: {error}")]
+    Read {
+        field: &'static str,
+        path: String,
+        error: std::io::Error,
+    },
+    #[error("the token in kafka.sasl_token_file {path} cannot be used: {problem}")]
+    Token { path: String, problem: String },
 }
 
 impl KafkaSettings {
@@ -82,11 +89,15 @@ impl KafkaSettings {
             self.security_protocol,
             SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl
         ) {
-            config
-                .set("sasl.mechanism", &self.sasl_mechanism)
-                .set("sasl.username", &self.sasl_username);
+            config.set("sasl.mechanism", &self.sasl_mechanism);
+            if self.sasl_mechanism == "OAUTHBEARER" {
+                let file = self.sasl_token_file.as_deref().unwrap_or(std::path::Path::new(""));
+                config.set(super::login::FILE, file.display().to_string());
+            } else {
+                config.set("sasl.username", &self.sasl_username);
+            }
             if let Some(path) = &self.sasl_password_file {
-                let secret = std::fs::read_to_string(path).map_err(|error| SecretError {
+                let secret = std::fs::read_to_string(path).map_err(|error| SecretError::Read {
                     field: "kafka.sasl_password_file",
                     path: path.display().to_string(),
                     error,

@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::login;
 use super::settings::{KafkaSettings, TopicSettings};
 
 /// A topic as it should be, with as many partitions as the events have.
@@ -95,6 +96,13 @@ pub enum TopicsError {
     Create { topic: String, code: RDKafkaErrorCode },
 }
 
+fn administration(kafka: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, TopicsError> {
+    let config = kafka.client()?;
+    let admin: AdminClient<DefaultClientContext> = config.create().map_err(|e| unreachable(kafka, e))?;
+    login::log_in(&config, admin.inner())?;
+    Ok(admin)
+}
+
 /// Creates what is missing; what exists is left alone. Returns the names of the new ones.
 pub async fn create(
     kafka: &KafkaSettings,
@@ -102,7 +110,7 @@ pub async fn create(
     partitions: i32,
     replication: i32,
 ) -> Result<Vec<String>, TopicsError> {
-    let admin: AdminClient<DefaultClientContext> = kafka.client()?.create().map_err(|e| unreachable(kafka, e))?;
+    let admin = administration(kafka)?;
     let wanted = wanted(topics);
     let new: Vec<NewTopic<'_>> = wanted
         .iter()
@@ -175,7 +183,7 @@ pub async fn check(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<
     if findings.iter().any(|finding| finding.fatal) {
         return Ok(findings);
     }
-    let admin: AdminClient<DefaultClientContext> = kafka.client()?.create().map_err(|e| unreachable(kafka, e))?;
+    let admin = administration(kafka)?;
     let specifiers: Vec<ResourceSpecifier<'_>> = wanted.iter().map(|t| ResourceSpecifier::Topic(&t.name)).collect();
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     // Without the right to read settings there is nothing to compare.
@@ -216,10 +224,11 @@ pub async fn partitions(
 }
 
 fn count_partitions(kafka: &KafkaSettings, topics: &TopicSettings) -> Result<Vec<(String, Option<i32>)>, TopicsError> {
-    let consumer: BaseConsumer<Reason> = kafka
-        .client()?
+    let config = kafka.client()?;
+    let consumer: BaseConsumer<Reason> = config
         .create_with_context(Reason::default())
         .map_err(|e| unreachable(kafka, e))?;
+    login::log_in(&config, consumer.client())?;
     wanted(topics)
         .into_iter()
         .map(|topic| {

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
@@ -14,6 +14,7 @@ use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, Threaded
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tracing::{error, info, warn};
 
+use super::login;
 use super::native;
 use super::trouble::Trouble;
 use crate::alert::Level;
@@ -62,6 +63,12 @@ pub struct Connections {
 }
 
 impl ClientContext for Connections {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(file)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // A connection that never came about carried no request.
         if facility == "REQTMOUT" || facility == "FAIL" && message.contains("in state UP") {
@@ -106,6 +113,7 @@ impl Writer {
         let producer: TransactionalProducer = config
             .create_with_context(Connections::default())
             .map_err(|error| Trouble::Stop(format!("producer: {error}")))?;
+        login::log_in(config, producer.client()).map_err(|error| Trouble::Rebuild(error.to_string()))?;
         let writer = Self {
             producer: Arc::new(producer),
         };

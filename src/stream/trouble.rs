@@ -65,9 +65,11 @@ impl From<RestoreError> for Trouble {
     fn from(error: RestoreError) -> Self {
         match error {
             RestoreError::Kafka(error) => error.into(),
-            RestoreError::Undecided { .. } | RestoreError::Stalled { .. } | RestoreError::Stopped => {
-                Self::Rebuild(error.to_string())
-            }
+            // A secret that is being replaced is there again in a moment.
+            RestoreError::Secret(_)
+            | RestoreError::Undecided { .. }
+            | RestoreError::Stalled { .. }
+            | RestoreError::Stopped => Self::Rebuild(error.to_string()),
             _ => Self::Stop(error.to_string()),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
+use super::login;
 use super::worker::Plan;
 
 const REQUEST: Duration = Duration::from_secs(5);
@@ -38,6 +39,9 @@ pub(super) fn is_seen(plan: &Plan, transactional_id: &str) -> bool {
     let Ok(consumer) = client.create::<BaseConsumer>() else {
         return false;
     };
+    if login::log_in(&client, consumer.client()).is_err() {
+        return false;
+    }
     let Ok(metadata) = consumer.fetch_metadata(Some(&plan.topics.events), REQUEST) else {
         return false;
     };

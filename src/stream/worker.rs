@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use super::clients::{consumer_config, producer_config};
 use super::engine::Engine;
+use super::login;
 use super::reach::Reach;
 use super::settings::{DeadLetterSettings, KafkaSettings, StreamSettings, TopicSettings};
 use super::task::Task;
@@ -110,7 +111,7 @@ struct Worker<'p, T: Task> {
 impl<'p, T: Task> Worker<'p, T> {
     fn start(plan: &'p Plan, number: usize) -> Result<Self, Trouble> {
         let transactional_id = transactional_id(plan, number);
-        let client = plan.kafka.client().map_err(|e| Trouble::Stop(e.to_string()))?;
+        let client = plan.kafka.client().map_err(|e| Trouble::Rebuild(e.to_string()))?;
         // Before joining the group: it can take a second, and calls wait for a member.
         let writer = Writer::start(&producer_config(plan, &client, &transactional_id), INIT_PATIENCE)?;
         let engine = Engine::new(plan, number, writer, transactional_id);
@@ -124,6 +125,7 @@ impl<'p, T: Task> Worker<'p, T> {
         let consumer: BaseConsumer<Assignment<T>> = consumer_config(plan, &client, number)
             .create_with_context(context)
             .map_err(|e| Trouble::Stop(format!("consumer: {e}")))?;
+        login::log_in(&client, consumer.client()).map_err(|e| Trouble::Rebuild(e.to_string()))?;
         consumer.subscribe(&[&plan.topics.events])?;
         Ok(Self { plan, number, consumer })
     }
@@ -240,6 +242,12 @@ pub(super) struct Assignment<T: Task> {
 }
 
 impl<T: Task> ClientContext for Assignment<T> {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(file)
+    }
+
     fn stats(&self, statistics: Statistics) {
         let up = statistics
             .brokers

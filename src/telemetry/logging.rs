@@ -34,6 +34,15 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// What a filter that is none would be.
+    pub fn check(&self) -> Result<(), String> {
+        EnvFilter::try_new(&self.filter)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+}
+
 /// A panic tells where it was and no more: its message may hold the words that were being read.
 pub fn hush_panics() {
     std::panic::set_hook(Box::new(|info| {

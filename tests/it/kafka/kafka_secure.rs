@@ -1,5 +1,5 @@
-//! TLS, SCRAM and an authorizer on a real broker: with the rights that README lists and no others everything works,
-//! and who has no right, or a wrong password, is told so.
+//! TLS, SCRAM, tokens and an authorizer on a real broker: with the rights that README lists and no others everything
+//! works, and who has no right, or a wrong password, is told so.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,15 +64,20 @@ impl Secured {
     fn config(&self, site: &Site, user: &str, password: &str) -> PathBuf {
         let secret = site.folder.path().join(format!("{user}.secret"));
         std::fs::write(&secret, format!("{password}\n")).unwrap();
+        let login = format!(
+            "sasl_username = \"{user}\"\nsasl_password_file = \"{}\"",
+            secret.display()
+        );
+        self.config_with(site, user, &login)
+    }
+
+    fn config_with(&self, site: &Site, name: &str, login: &str) -> PathBuf {
         let secured = format!(
-            "brokers = \"{}\"\nsecurity_protocol = \"sasl_ssl\"\nsasl_username = \"{user}\"\nsasl_password_file = \"{}\"\n\
-             ssl_ca_file = \"{}\"",
-            self.secure,
-            secret.display(),
-            self.ca
+            "brokers = \"{}\"\nsecurity_protocol = \"sasl_ssl\"\n{login}\nssl_ca_file = \"{}\"",
+            self.secure, self.ca
         );
         let plain = std::fs::read_to_string(site.config()).unwrap();
-        let config = site.folder.path().join(format!("as-{user}.toml"));
+        let config = site.folder.path().join(format!("as-{name}.toml"));
         std::fs::write(
             &config,
             plain.replace(&format!("brokers = \"{}\"", self.bootstrap), &secured),
@@ -117,6 +122,65 @@ fn replay(config: &Path, to: &str) -> std::process::Output {
         .unwrap()
 }
 
+/// A token that nobody signed, valid for so many seconds.
+fn write_token(file: &Path, seconds: u64) {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let part = |text: String| URL_SAFE_NO_PAD.encode(text);
+    let claims = format!(r#"{{"sub":"callward","iat":{now},"exp":{}}}"#, now + seconds);
+    let token = format!("{}.{}.", part(r#"{"alg":"none"}"#.into()), part(claims));
+    let part_file = file.with_extension("part");
+    std::fs::write(&part_file, token).unwrap();
+    std::fs::rename(part_file, file).unwrap();
+}
+
+/// The same rights by a token that lives for eight seconds and is kept fresh: clients bring the next one in time, of those
+/// that wait for an answer before they poll too.
+fn by_token(broker: &Secured, site: &Site) {
+    let file = site.folder.path().join("token");
+    write_token(&file, 8);
+    let login = format!(
+        "sasl_mechanism = \"OAUTHBEARER\"\nsasl_token_file = \"{}\"",
+        file.display()
+    );
+    let serve = Serve::start(&broker.config_with(site, "token", &login));
+    let began = Instant::now();
+    let before = site.by_key("scores").len();
+    let event = |number: u64| {
+        let id = format!("by-token-{number}");
+        let line = format!(
+            r#"{{"call_id":"{id}","at":"2026-05-04T09:00:00Z","type":"utterance","speaker":"caller","text":"hello"}}"#
+        );
+        (Some(id.into_bytes()), line.into_bytes())
+    };
+    let mut sent = 0;
+    while began.elapsed() < Duration::from_secs(25) {
+        std::thread::sleep(Duration::from_secs(2));
+        write_token(&file, 8);
+        site.send(&[event(sent)]);
+        sent += 1;
+    }
+    serve.wait_until("what came after three lives of a token is judged", |serve| {
+        serve.sum("callward_events_total") >= sent as f64
+    });
+    assert_eq!(serve.get("/readyz").0, 200, "{}", serve.log());
+    assert_eq!(serve.metric("callward_rebuilds_total"), 0.0, "{}", serve.log());
+    let (code, _, log) = serve.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(site.by_key("scores").len(), before + sent as usize);
+    // A token that is over is told.
+    write_token(&file, 0);
+    let mut late = Serve::start(&broker.config_with(site, "late", &login));
+    wait_until("a token that is over is told", Duration::from_secs(60), || {
+        late.log().contains("sasl_token_file") || !late.is_running()
+    });
+    assert!(late.log().contains("sasl_token_file"), "{}", late.log());
+}
+
 #[test]
 fn tls_scram_and_the_least_rights_are_enough_and_nothing_less_is() {
     if std::env::var("CALLWARD_TEST_KAFKA").is_ok() {
@@ -156,6 +220,7 @@ fn tls_scram_and_the_least_rights_are_enough_and_nothing_less_is() {
         serve.metric("callward_restored_records_total") > 0.0
     });
     drop(again);
+    by_token(&broker, &site);
     // Known, but without rights.
     let refused = replay(&broker.config(&site, "nobody", "nobody-secret"), &broker.secure);
     assert!(!refused.status.success());
