@@ -212,7 +212,7 @@ impl Policy {
             ("last_chance_share_brief", settings.last_chance_share_brief),
         ] {
             // At nothing every call would page at its closing.
-            if value <= 0.0 {
+            if value < 0.01 {
                 return Err(PolicyError::Range {
                     field,
                     value,

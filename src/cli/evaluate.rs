@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Common, Failure, data};
-use crate::alert::{Alert, Policy, Settings};
+use super::{Common, Failure, Judge, data, serve};
+use crate::alert::{Alert, Policy};
+use crate::config::Config;
 use crate::evaluation::{
     GRID, Interval, LabelledCall, Row, Section, bootstrap, is_unread, judge, page, share, sweep, table,
 };
@@ -39,13 +40,14 @@ pub struct Args {
     /// Write a report with plots, slices and errors by category to this file: one page of HTML.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    #[arg(long = "model", value_name = "VERSION")]
-    version: Option<String>,
+    #[command(flatten)]
+    judge: Judge,
 }
 
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
-    let version = common.version(args.version.as_deref())?;
-    let pipeline = version.pipeline(Settings::default())?;
+    let config = args.judge.config()?;
+    let version = serve::version(&config, common)?;
+    let pipeline = serve::pipeline(&config, common)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut sections: Vec<Section> = Vec::new();
     for path in &args.calls {
@@ -72,7 +74,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
                 sections.push(Section {
                     name,
                     sha256: Some(source.sha256.clone()),
-                    sweep: sweep(by_threshold(&version)?.into_iter(), &calls),
+                    sweep: sweep(by_threshold(&version, &config)?.into_iter(), &calls),
                     results,
                     rows: measured.clone(),
                 });
@@ -121,11 +123,11 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
 }
 
 /// The model at every threshold that training tries.
-fn by_threshold(version: &Version) -> Result<Vec<(f64, Pipeline)>, Failure> {
+fn by_threshold(version: &Version, config: &Config) -> Result<Vec<(f64, Pipeline)>, Failure> {
     let at = |alert: f64| {
         let mut model = version.model.clone();
         model.thresholds = Thresholds::of_alert(alert);
-        let policy = Policy::new(Settings::default(), model.thresholds)?;
+        let policy = Policy::new(config.policy, model.thresholds)?;
         let pipeline = Pipeline::new(
             version.lexicon.clone(),
             version.learned.clone(),

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Common, Failure, data};
-use crate::alert::Settings;
+use super::{Common, Failure, Judge, data, serve};
 use crate::features::Urgent;
 use crate::pipeline::{Outcome, Pipeline, outcomes_of};
 use crate::record::{Body, Event, Speaker};
@@ -33,8 +32,8 @@ pub struct Args {
     /// Read with the lexicon of this folder in place of the model's.
     #[arg(long, value_name = "FOLDER", requires = "say")]
     lexicon: Option<PathBuf>,
-    #[arg(long = "model", value_name = "VERSION")]
-    version: Option<String>,
+    #[command(flatten)]
+    judge: Judge,
 }
 
 /// Contributions that are shown.
@@ -42,7 +41,7 @@ const SHOWN: usize = 12;
 
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     if !args.say.is_empty() {
-        let version = common.version(args.version.as_deref());
+        let version = serve::version(&args.judge.config()?, common);
         let (lexicon, learned) = match (&args.lexicon, version) {
             // The record of the model's patterns says nothing of another lexicon's.
             (Some(folder), version) => (
@@ -70,8 +69,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let version = common.version(args.version.as_deref())?;
-    let pipeline = version.pipeline(Settings::default())?;
+    let pipeline = serve::pipeline(&args.judge.config()?, common)?;
     let (path, id) = (args.calls.unwrap_or_default(), args.call.unwrap_or_default());
     let (calls, _) = data::read_calls(&path)?;
     let Some(events) = calls.into_iter().find(|events| events[0].call_id.as_str() == id) else {

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Common, Failure, data};
-use crate::alert::Settings;
+use super::{Common, Failure, Judge, data, serve};
 use crate::features::{NEED, RISK, Spec};
 use crate::pipeline::outcomes_of;
 
@@ -19,8 +18,8 @@ use crate::pipeline::outcomes_of;
 pub struct Args {
     #[arg(required = true)]
     calls: Vec<PathBuf>,
-    #[arg(long = "model", value_name = "VERSION")]
-    version: Option<String>,
+    #[command(flatten)]
+    judge: Judge,
 }
 
 #[derive(Serialize)]
@@ -38,7 +37,7 @@ struct Row<'r> {
 }
 
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
-    let pipeline = common.version(args.version.as_deref())?.pipeline(Settings::default())?;
+    let pipeline = serve::pipeline(&args.judge.config()?, common)?;
     let mut output = BufWriter::new(std::io::stdout().lock());
     let meanings = |specs: &[Spec]| -> Vec<Meaning> {
         let of = |spec: &Spec| Meaning {

@@ -152,6 +152,27 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| kind(cause) == Some(std::io::ErrorKind::BrokenPipe))
 }
 
+/// With what calls are judged: what `serve` judges them with, unless told otherwise.
+#[derive(Debug, clap::Args)]
+struct Judge {
+    /// Judge with this version of the model.
+    #[arg(long = "model", value_name = "VERSION")]
+    version: Option<String>,
+    /// Policy, limits, quotes and model of this configuration in place of the defaults.
+    #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Judge {
+    fn config(&self) -> Result<crate::config::Config, Failure> {
+        let mut config = crate::config::Config::load(self.config.as_deref())?;
+        if let Some(version) = &self.version {
+            config.model.version.clone_from(version);
+        }
+        Ok(config)
+    }
+}
+
 /// What all commands share.
 struct Common {
     models: Option<PathBuf>,

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Common, Failure};
-use crate::config::Config;
+use super::{Common, Failure, Judge, serve};
 use crate::pipeline::{Outcome, Pipeline, Replay};
 use crate::record::{Limits, decode};
 
@@ -24,21 +23,13 @@ pub struct Args {
     /// Print the alerts alone, as they are published.
     #[arg(long)]
     alerts_only: bool,
-    /// Judge with this version of the model.
-    #[arg(long = "model", value_name = "VERSION")]
-    version: Option<String>,
-    /// Policy, limits and quotes of this configuration in place of the defaults.
-    #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    judge: Judge,
 }
 
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref())?;
-    let version = common.version(args.version.as_deref())?;
-    let pipeline = version
-        .pipeline(config.policy)?
-        .with_bounds(config.bounds)
-        .with_quotes(config.alerts.quotes);
+    let config = args.judge.config()?;
+    let pipeline = serve::pipeline(&config, common)?;
     let input: Box<dyn BufRead> = if args.file.as_os_str() == "-" {
         Box::new(io::stdin().lock())
     } else {

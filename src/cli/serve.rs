@@ -77,7 +77,7 @@ pub fn pipeline(config: &Config, common: &Common) -> Result<Pipeline, Failure> {
         .with_quotes(config.alerts.quotes))
 }
 
-fn version(config: &Config, common: &Common) -> Result<Version, Failure> {
+pub fn version(config: &Config, common: &Common) -> Result<Version, Failure> {
     let wanted = (!config.model.version.is_empty()).then_some(config.model.version.as_str());
     if config.model.folder.as_os_str().is_empty() {
         return common.version(wanted);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
 
@@ -609,7 +609,9 @@ impl Metrics {
 /// Signs of life of the workers, for health checks.
 #[derive(Debug)]
 pub struct Heartbeat {
-    /// When each worker polled last, in milliseconds since 1970.
+    /// A clock that nobody sets: after a step back a worker that is stuck would seem to tick.
+    began: Instant,
+    /// When each worker polled last, in milliseconds since then.
     polls: Vec<AtomicI64>,
     /// Partitions that each worker refuses.
     refused: Vec<AtomicUsize>,
@@ -623,16 +625,21 @@ const STUCK_SECONDS: i64 = 40;
 impl Heartbeat {
     pub fn of(workers: usize) -> Arc<Self> {
         Arc::new(Self {
-            polls: (0..workers).map(|_| AtomicI64::new(wall_millis())).collect(),
+            began: Instant::now(),
+            polls: (0..workers).map(|_| AtomicI64::new(0)).collect(),
             refused: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             ready: (0..workers).map(|_| AtomicBool::new(false)).collect(),
         })
     }
 
+    fn now(&self) -> i64 {
+        self.began.elapsed().as_millis() as i64
+    }
+
     /// # Panics
     /// Where there is no worker of this number.
     pub fn polled(&self, worker: usize) {
-        self.polls[worker].store(wall_millis(), Ordering::Relaxed);
+        self.polls[worker].store(self.now(), Ordering::Relaxed);
     }
 
     /// # Panics
@@ -656,7 +663,7 @@ impl Heartbeat {
 
     /// Every worker's loop ticks.
     pub fn alive(&self) -> bool {
-        let now = wall_millis();
+        let now = self.now();
         let ticks = |last: &AtomicI64| now - last.load(Ordering::Relaxed) < STUCK_SECONDS * 1000;
         self.polls.iter().all(ticks)
     }
@@ -694,7 +701,7 @@ mod tests {
         assert!(heartbeat.alive() && !heartbeat.ready());
         heartbeat.worker_ready(1, true);
         assert!(heartbeat.ready());
-        heartbeat.polls[0].store(wall_millis() - STUCK_SECONDS * 1000, Ordering::Relaxed);
+        heartbeat.polls[0].store(-STUCK_SECONDS * 1000, Ordering::Relaxed);
         heartbeat.polled(1);
         assert!(!heartbeat.alive() && !heartbeat.ready());
         heartbeat.polled(0);

@@ -123,13 +123,13 @@ fn a_caller_who_was_hardly_heard_has_the_doubt_on_his_side_at_the_closing() {
             |(label, pages): (Label, Vec<Alert>)| pages.into_iter().map(move |page| (label.call_id.clone(), page.why));
         pages_with(settings).into_iter().flat_map(why).collect::<Vec<_>>()
     };
-    let never = share(0, 0.0);
+    let never = share(0, 0.01);
     assert_eq!(
         never,
         share(0, 1.0),
         "no call is brief, so the share of brief ones is not asked for"
     );
-    let always = share(u32::MAX, 0.0);
+    let always = share(u32::MAX, 0.01);
     let last_chances = |pages: &[(String, String)]| pages.iter().filter(|(_, why)| why == "last_chance").count();
     assert!(
         last_chances(&always) > last_chances(&never) + 10,
