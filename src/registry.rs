@@ -425,8 +425,12 @@ impl Registry {
         Ok(moved)
     }
 
+    pub fn verify_champion(&self) -> Result<Version, RegistryError> {
+        self.verify(&self.aliases()?.champion.ok_or(RegistryError::NoChampion)?)
+    }
+
     /// Refuses the number of a version that exists.
-    pub fn is_free(&self, version: &str) -> Result<(), RegistryError> {
+    pub fn refuse_existing(&self, version: &str) -> Result<(), RegistryError> {
         if self.folder_of(version).join("manifest.json").exists() {
             let message = format!("version {version} exists and versions are immutable: choose another number");
             return Err(RegistryError::Refused(message));
@@ -453,7 +457,7 @@ impl Registry {
         files: &BTreeMap<String, Vec<u8>>,
         mut manifest: Manifest,
     ) -> Result<PathBuf, RegistryError> {
-        self.is_free(version)?;
+        self.refuse_existing(version)?;
         let folder = self.folder_of(version);
         std::fs::create_dir_all(&folder).map_err(|error| RegistryError::Io {
             path: folder.display().to_string(),

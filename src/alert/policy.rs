@@ -689,6 +689,10 @@ impl Policy {
         match decision.tell {
             Some((_, Level::Watch, _)) => self.thresholds.watch,
             _ if matches!(decision.why, Why::LastChance | Why::Ended) => self.last_chance(assessment),
+            // A hand-over that was only spoken of: at the end of the call less is enough.
+            Some((_, _, risk)) if decision.why == Why::HandoverUnconfirmed && risk < self.thresholds.alert => {
+                self.last_chance(assessment)
+            }
             _ => self.thresholds.alert,
         }
     }

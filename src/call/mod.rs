@@ -237,12 +237,16 @@ impl Call {
             lost: 0,
             whole_turn: false,
         };
-        let leg = self
-            .ended
-            .filter(|end| event.at >= end.at && Self::is_leg(event, *end, bounds));
-        if leg.is_some() && self.context.started_at != Some(event.at) {
+        let began = self.sequence.leg_began;
+        let leg = self.ended.is_some_and(|end| Self::is_leg(event, end, bounds));
+        // The beginning of the leg that ended has its own time: it comes again.
+        if leg && began.is_none_or(|began| event.at > began) {
             self.sequence.begin_leg(event.seq, event.event_id.as_deref());
             applied.seq = self.sequence.number(event.seq);
+        } else if self.sequence.base > 0 && began.is_some_and(|began| event.at < began) {
+            // Of the leg before, whose numbers are those of this one.
+            applied.fate = Fate::Late;
+            return applied;
         }
         match self.sequence.place(event.seq, event.event_id.as_deref()) {
             Place::Duplicate => {
@@ -326,6 +330,7 @@ impl Call {
 
     fn start(&mut self, reader: &Reader, started: &Started, moment: Moment) -> Vec<Change> {
         self.context.started_at.get_or_insert(moment.at);
+        self.sequence.leg_began = Some(moment.at);
         self.context.started.go_on_with(started);
         let patient = started.patient.as_ref();
         patient.map_or_else(Vec::new, |patient| {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::Timestamp;
+
 /// How an event stands to those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -15,6 +17,7 @@ pub enum Place {
 const REMEMBERED_IDS: usize = 16;
 /// `seq`s are told apart up to this far behind the highest.
 const WINDOW: u64 = 64;
+
 /// What has been seen of a call's numbering. Fixed size.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sequence {
@@ -34,6 +37,9 @@ pub struct Sequence {
     /// A `seq` far ahead of all others, which no other has borne out.
     #[serde(skip)]
     pub leapt: Option<u64>,
+    /// When the leg began in which the call is.
+    #[serde(skip)]
+    pub leg_began: Option<Timestamp>,
 }
 
 /// Where a `seq` stands among those that were seen.
@@ -64,6 +70,7 @@ impl Sequence {
         match self.stand(seq) {
             Stand::Next { lost } => Place::Fresh { lost },
             Stand::Seen => Place::Duplicate,
+            Stand::Leap if self.ids.contains(&hash_of_leap(seq)) => Place::Duplicate,
             Stand::First | Stand::Late | Stand::Leap => Place::Fresh { lost: 0 },
         }
     }
@@ -77,7 +84,7 @@ impl Sequence {
         }
         if let Some(ahead) = seq.checked_sub(highest).filter(|ahead| *ahead > 0) {
             return match self.leapt {
-                _ if ahead <= WINDOW => Stand::Next { lost: ahead - 1 },
+                _ if ahead < WINDOW => Stand::Next { lost: ahead - 1 },
                 Some(leapt) if leapt.abs_diff(seq) < WINDOW => Stand::Next {
                     lost: seq.max(leapt) - highest - 2,
                 },
@@ -128,39 +135,53 @@ impl Sequence {
     /// Remembers a fresh event that is not applied.
     pub fn skip(&mut self, seq: Option<u64>, event_id: Option<&str>) {
         if let Some(id) = event_id {
-            if self.ids.len() == REMEMBERED_IDS {
-                self.ids.remove(0);
-            }
-            self.ids.push(hash32(id));
+            self.remember(hash32(id));
         }
         if let Some(seq) = seq {
             self.see(seq);
         }
     }
 
+    fn remember(&mut self, id: u32) {
+        if self.ids.len() == REMEMBERED_IDS {
+            self.ids.remove(0);
+        }
+        self.ids.push(id);
+    }
+
     fn see(&mut self, seq: u64) {
         let (highest, seen) = self.highest.unwrap_or((seq, 0));
         match self.stand(seq) {
-            Stand::First => self.highest = Some((seq, 1)),
+            Stand::First => {
+                self.leapt = self.highest.map(|(alone, _)| alone);
+                self.highest = Some((seq, 1));
+            }
             Stand::Late | Stand::Seen => {
                 let behind = highest.saturating_sub(seq).min(WINDOW - 1);
                 self.highest = Some((highest, seen | 1 << behind));
             }
             Stand::Next { .. } => {
                 // Where a leap is borne out, what was before it lies outside the window.
-                let leapt = self
-                    .leapt
-                    .take_if(|leapt| leapt.abs_diff(seq) < WINDOW && seq - highest > WINDOW);
+                let borne_out = seq - highest >= WINDOW;
+                let leapt = self.leapt.filter(|_| borne_out);
                 let top = leapt.map_or(seq, |leapt| leapt.max(seq));
-                let before = seen
-                    .checked_shl((top - highest).min(u64::from(u32::MAX)) as u32)
-                    .unwrap_or(0);
+                let before = seen.checked_shl((top - highest).min(WINDOW) as u32).unwrap_or(0);
                 let also = leapt.map_or(0, |leapt| 1 << (top - leapt.min(seq)));
                 self.highest = Some((top, before | also | 1));
+                // Counting that has come near it by itself shows that it was a slip.
+                self.leapt = self.leapt.filter(|leapt| !borne_out && leapt.abs_diff(top) >= WINDOW);
             }
-            Stand::Leap => self.leapt = Some(seq),
+            Stand::Leap => {
+                self.leapt = Some(seq);
+                self.remember(hash_of_leap(seq));
+            }
         }
     }
+}
+
+/// Leaps are remembered among the ids.
+fn hash_of_leap(seq: u64) -> u32 {
+    hash32(&format!("leap {seq}"))
 }
 
 /// One step of the running hash (SplitMix64's finaliser over the sum): cheap, and any change of order shows.
@@ -212,11 +233,23 @@ mod tests {
             });
             assert_eq!(numbers, [0, 1, 2, 2, 3]);
             assert_eq!(sequence.place(Some(slip), None), Place::Duplicate);
+            // Where counting comes by, it is a number like others.
+            if slip < 2_000 {
+                for seq in 4..slip + 5 {
+                    assert_eq!(
+                        sequence.place(Some(seq), None),
+                        Place::Fresh { lost: 0 },
+                        "{seq} of {slip}"
+                    );
+                    assert_eq!(sequence.take(Some(seq), None), seq);
+                }
+            }
             let mut sequence = Sequence::default();
             for seq in [slip, 0, 1] {
                 assert_eq!(sequence.place(Some(seq), None), Place::Fresh { lost: 0 });
                 assert_eq!(sequence.take(Some(seq), None), seq);
             }
+            assert_eq!(sequence.place(Some(slip), None), Place::Duplicate);
         }
     }
 
@@ -231,6 +264,30 @@ mod tests {
             assert_eq!(sequence.place(Some(seq), None), Place::Duplicate);
         }
         assert_eq!(sequence.place(Some(502), None), Place::Fresh { lost: 0 });
+    }
+
+    #[test]
+    fn a_gap_as_wide_as_the_window_repeats_nothing() {
+        for wide in [63, 64, 65] {
+            let mut sequence = Sequence::default();
+            (0..=10).for_each(|seq| assert_eq!(sequence.take(Some(seq), None), seq));
+            sequence.take(Some(10 + wide), None);
+            for seq in (0..=10).chain([10 + wide]) {
+                assert_eq!(
+                    sequence.place(Some(seq), None),
+                    Place::Duplicate,
+                    "{seq} after a gap of {wide}"
+                );
+            }
+        }
+        let mut sequence = Sequence::default();
+        for seq in [0, 1, 1_000, 2_000] {
+            assert_eq!(sequence.place(Some(seq), None), Place::Fresh { lost: 0 });
+            sequence.take(Some(seq), None);
+        }
+        for seq in [1_000, 2_000] {
+            assert_eq!(sequence.place(Some(seq), None), Place::Duplicate);
+        }
     }
 
     #[test]

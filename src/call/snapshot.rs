@@ -230,6 +230,11 @@ impl Snapshot {
         }
     }
 
+    /// Milliseconds since 1970.
+    pub fn started_at(&self) -> Option<i64> {
+        self.started_at
+    }
+
     pub fn restore(self, id: CallId, reader: &Reader) -> Call {
         let lexicon = reader.lexicon();
         let time = Timestamp::from_millis;

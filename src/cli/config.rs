@@ -9,7 +9,10 @@ use crate::config::{Config, DEFAULT};
 
 /// Check or show the configuration; no socket is opened.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward config check --config callward.toml\n  callward config show --defaults")]
+#[command(
+    after_help = "Examples:\n  callward config check --config callward.toml\n  callward config show --defaults\n  \
+    callward config schema > callward.schema.json"
+)]
 pub struct Args {
     #[command(subcommand)]
     command: ConfigCommand,
@@ -27,7 +30,7 @@ enum ConfigCommand {
         #[arg(long)]
         defaults: bool,
     },
-    /// The keys with their types, as a JSON example of all defaults.
+    /// The keys with types, defaults and meanings, as a JSON Schema.
     Schema,
 }
 
@@ -35,6 +38,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     match args.command {
         ConfigCommand::Check => {
             let config = Config::load(args.config.as_deref()).map_err(gate)?;
+            config.check_host().map_err(gate)?;
             serve::pipeline(&config, common)?;
             if !config.webhook.url.is_empty() {
                 crate::delivery::Courier::new(&config.webhook).map_err(gate)?;
@@ -46,8 +50,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             print!("{}", Config::load(args.config.as_deref()).map_err(gate)?.to_toml());
         }
         ConfigCommand::Schema => {
-            let config = Config::load(None).map_err(gate)?;
-            println!("{}", serde_json::to_string_pretty(&config)?);
+            println!("{}", serde_json::to_string_pretty(&crate::config::schema())?);
         }
     }
     Ok(())

@@ -7,7 +7,8 @@
 //! Alerts of one call go out one after the other, those of different calls beside each other: one that the receiver does
 //! not take holds up no other caller.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tracing::{error, info, warn};
 
 use super::Failure;
@@ -51,7 +52,7 @@ pub fn start(config: &Config, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> R
     let teller = Arc::new(Teller {
         courier: Courier::new(&config.webhook)?,
         give_up: Duration::from_secs(config.webhook.give_up_seconds),
-        places: Semaphore::new(AT_A_TIME),
+        requests: Semaphore::new(AT_A_TIME),
         metrics,
         stop,
     });
@@ -82,13 +83,15 @@ fn connect(config: &Config) -> Result<BaseConsumer<Reach>, Failure> {
 fn deliver(config: &Config, mut consumer: BaseConsumer<Reach>, teller: &Arc<Teller>) {
     let oldest = Duration::from_secs(config.webhook.max_age_seconds).as_millis() as i64;
     let (mut deliveries, mut settled) = Deliveries::new(teller.clone());
-    let mut paused = false;
+    // The client keeps a pause over revocations, so it is taken back from those that it was put on.
+    let mut paused: BTreeSet<i32> = BTreeSet::new();
     while !teller.stop.load(Ordering::Relaxed) {
         if consumer.context().is_lost() {
             match connect(config) {
                 Ok(new) => {
                     warn!("no broker has been in reach of the webhook's client for half a minute: it is made anew");
-                    (consumer, paused) = (new, false);
+                    consumer = new;
+                    paused.clear();
                 }
                 Err(failure) => warn!(error = %failure.error, "the webhook's client cannot be made anew"),
             }
@@ -97,17 +100,9 @@ fn deliver(config: &Config, mut consumer: BaseConsumer<Reach>, teller: &Arc<Tell
             deliveries.settle(place);
         }
         deliveries.commit(&consumer, &config.topics.alerts);
-        let full = deliveries.count() >= MOST_TAKEN;
-        if full != paused {
-            // Polling goes on, or the group takes this member for dead.
-            let turned = consumer.assignment().and_then(|held| match full {
-                true => consumer.pause(&held),
-                false => consumer.resume(&held),
-            });
-            match turned {
-                Ok(()) => paused = full,
-                Err(error) => warn!(%error, "webhook"),
-            }
+        // Polling goes on, or the group takes this member for dead.
+        if let Err(error) = hold_back(&consumer, &config.topics.alerts, &deliveries, &mut paused) {
+            warn!(%error, "webhook");
         }
         let patience = if deliveries.count() > 0 { POLL_BUSY } else { POLL_IDLE };
         match consumer.poll(patience) {
@@ -138,6 +133,41 @@ fn deliver(config: &Config, mut consumer: BaseConsumer<Reach>, teller: &Arc<Tell
     deliveries.commit(&consumer, &config.topics.alerts);
 }
 
+/// Takes no more in while so many are not settled.
+fn hold_back(
+    consumer: &BaseConsumer<Reach>,
+    topic: &str,
+    deliveries: &Deliveries,
+    paused: &mut BTreeSet<i32>,
+) -> Result<(), KafkaError> {
+    let list = |numbers: &mut dyn Iterator<Item = i32>| {
+        let mut list = TopicPartitionList::new();
+        for number in numbers {
+            list.add_partition(topic, number);
+        }
+        list
+    };
+    if deliveries.count() < MOST_TAKEN {
+        if !paused.is_empty() {
+            consumer.resume(&list(&mut paused.iter().copied()))?;
+            paused.clear();
+        }
+        return Ok(());
+    }
+    let new: Vec<i32> = held(consumer)?.difference(paused).copied().collect();
+    if !new.is_empty() {
+        consumer.pause(&list(&mut new.iter().copied()))?;
+        paused.extend(new);
+    }
+    Ok(())
+}
+
+/// Partitions that are assigned to this client.
+fn held(consumer: &BaseConsumer<Reach>) -> Result<BTreeSet<i32>, KafkaError> {
+    let assigned = consumer.assignment()?;
+    Ok(assigned.elements().iter().map(|one| one.partition()).collect())
+}
+
 /// The alert in a record, or why it is not to be told.
 fn read(message: &BorrowedMessage<'_>, oldest_ms: i64) -> Result<Alert, &'static str> {
     let written = message.timestamp().to_millis().unwrap_or_else(wall_millis);
@@ -163,8 +193,15 @@ struct Deliveries {
     ended: mpsc::UnboundedSender<Place>,
     /// By partition: the offsets taken in, and whether each is settled.
     taken: BTreeMap<i32, BTreeMap<i64, bool>>,
-    /// By call that an alert is on its way for: those that wait behind it.
-    waiting: HashMap<String, VecDeque<(Place, Alert)>>,
+    /// By call: the alert that is on its way, and those that wait behind it.
+    on_way: HashMap<String, OnItsWay>,
+}
+
+struct OnItsWay {
+    partition: i32,
+    offset: i64,
+    attempts: AbortHandle,
+    behind: VecDeque<(Place, Alert)>,
 }
 
 impl Deliveries {
@@ -174,7 +211,7 @@ impl Deliveries {
             teller,
             ended,
             taken: BTreeMap::new(),
-            waiting: HashMap::new(),
+            on_way: HashMap::new(),
         };
         (deliveries, settled)
     }
@@ -184,28 +221,24 @@ impl Deliveries {
     }
 
     fn on_their_way(&self) -> usize {
-        self.waiting.len()
+        self.on_way.len()
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>, alert: Alert) {
         let (partition, offset) = (message.partition(), message.offset());
-        // After a rebalance it may come again while it is on its way.
-        if self.taken.entry(partition).or_default().insert(offset, false).is_some() {
+        let Entry::Vacant(free) = self.taken.entry(partition).or_default().entry(offset) else {
             return;
-        }
-        let call = alert.call_id.clone();
+        };
+        free.insert(false);
         let place = Place {
             partition,
             offset,
-            call: call.clone(),
+            call: alert.call_id.clone(),
             settled: false,
         };
-        match self.waiting.get_mut(&call) {
-            Some(behind) => behind.push_back((place, alert)),
-            None => {
-                self.waiting.insert(call, VecDeque::new());
-                self.send(place, alert);
-            }
+        match self.on_way.get_mut(&alert.call_id) {
+            Some(before) => before.behind.push_back((place, alert)),
+            None => self.send(place, alert, VecDeque::new()),
         }
     }
 
@@ -216,13 +249,21 @@ impl Deliveries {
             .insert(message.offset(), true);
     }
 
-    fn send(&self, mut place: Place, alert: Alert) {
+    fn send(&mut self, mut place: Place, alert: Alert, behind: VecDeque<(Place, Alert)>) {
+        let (call, partition, offset) = (place.call.clone(), place.partition, place.offset);
         let (teller, ended) = (self.teller.clone(), self.ended.clone());
-        tokio::runtime::Handle::current().spawn(async move {
+        let attempts = tokio::runtime::Handle::current().spawn(async move {
             place.settled = teller.tell(&alert).await;
             // Nobody may wait for it any more.
             let _ = ended.send(place);
         });
+        let on_its_way = OnItsWay {
+            partition,
+            offset,
+            attempts: attempts.abort_handle(),
+            behind,
+        };
+        self.on_way.insert(call, on_its_way);
     }
 
     fn settle(&mut self, place: Place) {
@@ -231,9 +272,17 @@ impl Deliveries {
         {
             *settled |= place.settled;
         }
-        match self.waiting.get_mut(&place.call).and_then(VecDeque::pop_front) {
-            Some((next, alert)) if place.settled => self.send(next, alert),
-            _ => drop(self.waiting.remove(&place.call)),
+        // It may have been given up with its partition meanwhile, and another of its call be on the way.
+        let is_it = |own: &OnItsWay| (own.partition, own.offset) == (place.partition, place.offset);
+        if !self.on_way.get(&place.call).is_some_and(is_it) {
+            return;
+        }
+        let own = self.on_way.remove(&place.call);
+        let mut behind = own.map(|own| own.behind).unwrap_or_default();
+        if place.settled
+            && let Some((next, alert)) = behind.pop_front()
+        {
+            self.send(next, alert, behind);
         }
     }
 
@@ -251,14 +300,16 @@ impl Deliveries {
         if self.taken.is_empty() {
             return Ok(());
         }
-        // Whoever holds a partition now tells what is not committed of it.
-        let held: HashSet<i32> = consumer
-            .assignment()?
-            .elements()
-            .iter()
-            .map(|one| one.partition())
-            .collect();
+        // Whoever holds a partition now tells what is not committed of it, in its order: from here nothing of it is told.
+        let held = held(consumer)?;
         self.taken.retain(|partition, _| held.contains(partition));
+        self.on_way.retain(|_, own| {
+            let stays = held.contains(&own.partition);
+            if !stays {
+                own.attempts.abort();
+            }
+            stays
+        });
         let mut list = TopicPartitionList::new();
         for (partition, taken) in &mut self.taken {
             let mut next = None;
@@ -281,7 +332,7 @@ impl Deliveries {
 struct Teller {
     courier: Courier,
     give_up: Duration,
-    places: Semaphore,
+    requests: Semaphore,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
 }
@@ -293,7 +344,7 @@ impl Teller {
         let mut pause = Duration::from_millis(500);
         loop {
             let sent = {
-                let _place = self.places.acquire().await;
+                let _turn = self.requests.acquire().await;
                 if self.stop.load(Ordering::Relaxed) {
                     return false;
                 }

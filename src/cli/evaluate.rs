@@ -135,7 +135,7 @@ fn by_threshold(version: &Version, config: &Config) -> Result<Vec<(f64, Pipeline
             String::new(),
             policy,
         );
-        Ok((alert, pipeline))
+        Ok((alert, pipeline.with_bounds(config.bounds)))
     };
     GRID.into_iter().map(at).collect()
 }

@@ -82,6 +82,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     }
     let highest = outcomes
         .iter()
+        .filter(|outcome| outcome.features.is_some())
         .max_by(|a, b| a.risk.unwrap_or(0.0).total_cmp(&b.risk.unwrap_or(0.0)));
     let Some(explanation) = highest.and_then(|outcome| Explanation::of(&pipeline, outcome, &events)) else {
         return Ok(());

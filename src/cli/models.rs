@@ -73,7 +73,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             let version = match (&common.models, version) {
                 (_, Some(version)) => registry.verify(&version).map_err(gate)?,
                 (None, None) => Version::embedded().map_err(gate)?,
-                (Some(_), None) => registry.champion().map_err(gate)?,
+                (Some(_), None) => registry.verify_champion().map_err(gate)?,
             };
             println!(
                 "{} is as it was trained: checksums, schema, lexicon and golden rows hold",

@@ -50,6 +50,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     if config.kafka.instance.is_empty() {
         config.kafka.instance = format!("{:016x}", rand::random::<u64>());
     }
+    config.check_host()?;
     telemetry::init(&config.log);
     let pipeline = Arc::new(pipeline(&config, common)?);
     info!(
@@ -79,7 +80,8 @@ pub fn pipeline(config: &Config, common: &Common) -> Result<Pipeline, Failure> {
 
 pub fn version(config: &Config, common: &Common) -> Result<Version, Failure> {
     let wanted = (!config.model.version.is_empty()).then_some(config.model.version.as_str());
-    if config.model.folder.as_os_str().is_empty() {
+    // The flag comes last, and counts.
+    if common.models.is_some() || config.model.folder.as_os_str().is_empty() {
         return common.version(wanted);
     }
     let registry = Registry::open(Path::new(&config.model.folder));

@@ -40,7 +40,7 @@ pub struct Args {
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     // What can be refused is refused before the work.
     let registry = Registry::open(&common.models.clone().unwrap_or_else(|| PathBuf::from("models")));
-    registry.is_free(&args.version)?;
+    registry.refuse_existing(&args.version)?;
     let golden = match &args.golden {
         Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
         None => crate::simulation::CALLS.to_owned(),

@@ -160,7 +160,12 @@ pub fn alerts_consumer(
 
 /// What others wrote, made harmless: a caller's chat must not move the cursor of whoever reads it.
 fn shown(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    let plain = |sign: char| match sign {
+        '\n' | '\r' | '\t' => ' ',
+        sign if sign.is_control() => '\u{fffd}',
+        sign => sign,
+    };
+    text.chars().map(plain).collect()
 }
 
 /// An alert in a few lines.
@@ -250,4 +255,17 @@ pub fn card(alert: &Alert, color: bool) -> String {
 fn clock(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     format!("{:02}:{:02}", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_typed_moves_no_cursor() {
+        assert_eq!(
+            shown("my \u{1b}[2Jchest\n▲ EMERGENCY\u{7f}"),
+            "my \u{fffd}[2Jchest ▲ EMERGENCY\u{fffd}"
+        );
+    }
 }

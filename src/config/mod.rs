@@ -132,22 +132,19 @@ impl Config {
                 "below 1024 bytes or 100 characters no call can be judged".into(),
             );
         }
+        // Nothing would mean that every page is too old.
+        if self.webhook.max_age_seconds < 60 {
+            return wrong(
+                "webhook",
+                "max_age_seconds",
+                format!(
+                    "{} is below 60, which a receiver may be away",
+                    self.webhook.max_age_seconds
+                ),
+            );
+        }
         if self.kafka.brokers.trim().is_empty() {
             return wrong("kafka", "brokers", "name at least one, as host:port".into());
-        }
-        let files = [
-            ("sasl_password_file", &self.kafka.sasl_password_file),
-            ("sasl_token_file", &self.kafka.sasl_token_file),
-            ("ssl_ca_file", &self.kafka.ssl_ca_file),
-            ("ssl_certificate_file", &self.kafka.ssl_certificate_file),
-            ("ssl_key_file", &self.kafka.ssl_key_file),
-        ];
-        for (key, path) in files {
-            if let Some(path) = path
-                && let Err(error) = std::fs::File::open(path)
-            {
-                return wrong("kafka", key, format!("cannot read {}: {error}", path.display()));
-            }
         }
         let topics = &self.topics;
         let mut names = [
@@ -166,10 +163,6 @@ impl Config {
                 format!("{name} is topics.{other} as well: each needs its own"),
             );
         }
-        if self.http.listen.to_socket_addrs().is_err() {
-            let problem = format!("{:?} is no address: write host:port", self.http.listen);
-            return wrong("http", "listen", problem);
-        }
         if let Err(error) = self.log.check() {
             return wrong("log", "filter", error);
         }
@@ -184,10 +177,83 @@ impl Config {
         .or_else(|error| wrong("policy", "", error.to_string()))
     }
 
+    /// What holds on the host of `serve` alone: calls may be judged elsewhere by the same configuration.
+    pub fn check_host(&self) -> Result<(), ConfigError> {
+        let wrong = |section, key, problem: String| Err(ConfigError::Senseless { section, key, problem });
+        let files = [
+            ("sasl_password_file", &self.kafka.sasl_password_file),
+            ("sasl_token_file", &self.kafka.sasl_token_file),
+            ("ssl_ca_file", &self.kafka.ssl_ca_file),
+            ("ssl_certificate_file", &self.kafka.ssl_certificate_file),
+            ("ssl_key_file", &self.kafka.ssl_key_file),
+        ];
+        for (key, path) in files {
+            if let Some(path) = path
+                && let Err(error) = std::fs::File::open(path)
+            {
+                return wrong("kafka", key, format!("cannot read {}: {error}", path.display()));
+            }
+        }
+        if self.http.listen.to_socket_addrs().is_err() {
+            let problem = format!("{:?} is no address: write host:port", self.http.listen);
+            return wrong("http", "listen", problem);
+        }
+        Ok(())
+    }
+
     /// The effective configuration as TOML. Secrets stand in files and never in here.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("settings are plain data")
     }
+}
+
+/// All settings as a JSON Schema, made of the defaults and of what their file says of each.
+pub fn schema() -> serde_json::Value {
+    let defaults = Config::load(None).expect("the defaults make sense");
+    let defaults = serde_json::to_value(&defaults).expect("settings are plain data");
+    let mut sections = serde_json::Map::new();
+    for (section, keys) in defaults.as_object().into_iter().flatten() {
+        let mut properties = serde_json::Map::new();
+        for (key, default) in keys.as_object().into_iter().flatten() {
+            let mut property = serde_json::json!({ "type": type_of(default), "default": default });
+            if let Some(meaning) = meaning(section, key) {
+                property["description"] = meaning.into();
+            }
+            properties.insert(key.clone(), property);
+        }
+        sections.insert(section.clone(), object_of(properties));
+    }
+    let mut schema = object_of(sections);
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = "Callward".into();
+    schema
+}
+
+fn object_of(properties: serde_json::Map<String, serde_json::Value>) -> serde_json::Value {
+    serde_json::json!({ "type": "object", "additionalProperties": false, "properties": properties })
+}
+
+fn type_of(default: &serde_json::Value) -> &'static str {
+    match default {
+        serde_json::Value::Bool(_) => "boolean",
+        serde_json::Value::Number(number) if number.is_f64() => "number",
+        serde_json::Value::Number(_) => "integer",
+        // A file that is not named by default.
+        _ => "string",
+    }
+}
+
+/// The comment behind a key in the file of defaults, where it may stand as a comment itself.
+fn meaning(section: &str, key: &str) -> Option<&'static str> {
+    let head = format!("[{section}]");
+    let own = DEFAULT.lines().skip_while(|line| !line.starts_with(&head)).skip(1);
+    let mut own = own.take_while(|line| !line.starts_with('['));
+    let line = own.find(|line| {
+        let line = line.trim_start_matches("# ");
+        line.split_once(" = ").is_some_and(|(name, _)| name == key)
+    })?;
+    let (_, meaning) = line.trim_start_matches("# ").split_once('#')?;
+    Some(meaning.trim())
 }
 
 #[cfg(test)]
@@ -215,6 +281,52 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_tells_type_default_and_meaning() {
+        let schema = schema();
+        let timeout = &schema["properties"]["stream"]["properties"]["session_timeout_ms"];
+        assert_eq!(
+            (&timeout["type"], &timeout["default"]),
+            (&"integer".into(), &8000.into())
+        );
+        assert!(timeout["description"].as_str().unwrap().starts_with("clinical"));
+        let token = &schema["properties"]["kafka"]["properties"]["sasl_token_file"];
+        assert_eq!(token["type"], "string");
+        assert!(token["description"].as_str().unwrap().contains("JSON Web Token"));
+    }
+
+    /// The chart's own schema says more of each key, and must say it of the same keys.
+    #[test]
+    fn the_chart_knows_these_settings_and_no_others() {
+        let chart = std::fs::read_to_string("helm/callward/values.schema.json").unwrap();
+        let chart: serde_json::Value = serde_json::from_str(&chart).unwrap();
+        let chart = &chart["definitions"]["config"]["properties"];
+        let own = schema();
+        let rows = |sections: &serde_json::Value| -> Vec<String> {
+            let mut rows = Vec::new();
+            for (section, content) in sections.as_object().unwrap() {
+                for (key, property) in content["properties"].as_object().unwrap() {
+                    // What a file is left out by, and numbers of other kinds, are written otherwise there.
+                    let default = match &property["default"] {
+                        serde_json::Value::Null => "\"\"".to_owned(),
+                        serde_json::Value::Number(number) => format!("{:.4}", number.as_f64().unwrap()),
+                        other => other.to_string(),
+                    };
+                    rows.push(format!("{section}.{key} = {default}"));
+                }
+            }
+            rows.sort();
+            rows
+        };
+        let written = ["kafka.brokers", "http.listen"];
+        let all = |sections: &serde_json::Value| -> Vec<String> {
+            let rows = rows(sections).into_iter();
+            rows.filter(|row| !written.iter().any(|key| row.starts_with(&format!("{key} ="))))
+                .collect()
+        };
+        assert_eq!(all(chart), all(&own["properties"]));
+    }
+
+    #[test]
     fn a_slip_names_the_key() {
         let folder = std::env::temp_dir().join(format!("callward-config-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -225,11 +337,10 @@ mod tests {
             ("[stream]\ntransaction_timeout_ms = 9000", "session_timeout_ms"),
             ("[policy]\nclear_share = 1.5", "clear_share"),
             ("[kafka]\nsasl_mechanism = \"OAUTHBEARER\"", "sasl_token_file"),
-            ("[http]\nlisten = \"nonsense\"", "listen"),
+            ("[webhook]\nmax_age_seconds = 0", "max_age_seconds"),
             ("[topics]\nalerts = \"calls.scores\"", "calls.scores"),
             ("[log]\nfilter = \"nonsense=[[\"", "filter"),
             ("[kafka]\nbrokers = \" \"", "brokers"),
-            ("[kafka]\nssl_ca_file = \"/nowhere/ca.pem\"", "ssl_ca_file"),
             (
                 "[policy]\nfair_seconds_emergency = 4000000000",
                 "fair_seconds_emergency",
@@ -238,6 +349,15 @@ mod tests {
         ] {
             std::fs::write(&file, text).unwrap();
             let error = Config::load(Some(&file)).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        for (text, part) in [
+            ("[http]\nlisten = \"nonsense\"", "listen"),
+            ("[kafka]\nssl_ca_file = \"/nowhere/ca.pem\"", "ssl_ca_file"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let config = Config::load(Some(&file)).expect("calls may be judged by it elsewhere");
+            let error = config.check_host().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
         std::fs::remove_dir_all(&folder).unwrap();

@@ -104,9 +104,8 @@ impl Baselines {
                     pipeline.lexicon().concept(change.concept).needed().is_some() && change.status != Status::Retracted
                 });
                 page(heard, |pages| &mut pages.lexicon_without_scope);
-                page(outcome.need.is_some_and(|need| need >= alert), |pages| {
-                    &mut pages.need_only
-                });
+                let needs = outcome.need.is_some_and(|need| need >= alert);
+                page(outcome.was_applied() && needs, |pages| &mut pages.need_only);
             });
             let present = watched.call.heard().known.iter().any(|known| {
                 known.evidence() >= PRESENT && pipeline.lexicon().concept(known.concept).needed().is_some()

@@ -44,7 +44,7 @@ impl CallResult {
         let end = closing.0;
         let need = outcomes
             .iter()
-            .filter(|o| o.seq < end)
+            .filter(|o| o.was_applied() && o.seq < end)
             .filter_map(|o| o.need)
             .fold(0.0, f64::max);
         let page = outcomes

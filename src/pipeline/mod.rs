@@ -140,7 +140,12 @@ impl Pipeline {
                 tell: None,
                 settled_after: None,
             };
-            return self.outcome(watched, event.at, Cause::Event, applied, None, decision, None);
+            // The call is as it was, and so is what is said of it.
+            let weighed = self.weigh(watched, before.unwrap_or(event.at));
+            let scored = weighed.scored(watched);
+            let mut outcome = self.outcome(watched, event.at, Cause::Event, applied, scored, decision, None);
+            outcome.trust_reasons = self.trust_reasons(watched);
+            return outcome;
         }
         // Time in the call does not run backwards, though people speak at once.
         let at = before.map_or(event.at, |before| before.max(event.at));
@@ -187,12 +192,14 @@ impl Pipeline {
         applied: Applied,
         happening: Happening<'_>,
     ) -> Outcome {
-        let features = self.extractor.need(self.lexicon(), &watched.call);
-        let need = self.model.need.probability(&features.need);
-        let moved = self.extractor.handling(&watched.call, &features, at).with(need);
-        // Need that will not be met is need: learned apart, the second stage may say more, and would page on the handling
-        // of calls without need.
-        let risk = self.model.risk.probability(&moved).min(need);
+        let weighed = self.weigh(watched, at);
+        let scored = weighed.scored(watched);
+        let Weighed {
+            features,
+            moved,
+            need,
+            risk,
+        } = weighed;
         let assessment = self.assess(watched, &features, need, risk);
         let decision = self
             .policy
@@ -214,11 +221,26 @@ impl Pipeline {
             lexicon_name: &self.lexicon_name,
             trust_reasons: &trust,
         });
-        let scored = (watched.call.heard().words > 0).then_some((need, risk));
         let mut outcome = self.outcome(watched, told_at, cause, applied, scored, decision, alert);
         outcome.features = Some((features, moved));
         outcome.trust_reasons = trust;
         outcome
+    }
+
+    /// What the model makes of a call, at event time `at`.
+    fn weigh(&self, watched: &Watched, at: Timestamp) -> Weighed {
+        let features = self.extractor.need(self.lexicon(), &watched.call);
+        let need = self.model.need.probability(&features.need);
+        let moved = self.extractor.handling(&watched.call, &features, at).with(need);
+        // Need that will not be met is need: learned apart, the second stage may say more, and would page on the handling
+        // of calls without need.
+        let risk = self.model.risk.probability(&moved).min(need);
+        Weighed {
+            features,
+            moved,
+            need,
+            risk,
+        }
     }
 
     fn assess(&self, watched: &Watched, features: &Features, need: f64, risk: f64) -> Assessment {
@@ -280,7 +302,7 @@ impl Pipeline {
             || (recognition.agent_turns >= ONE_SIDED_TURNS && heard.turns == 0);
         [
             (
-                language.is_some_and(|language| !language.starts_with("en")) && enough,
+                language.is_some_and(|language| !is_english(language)) && enough,
                 "language",
             ),
             (unknown && enough, "unknown_words"),
@@ -326,6 +348,29 @@ impl Pipeline {
             came_late: false,
         }
     }
+}
+
+/// What the model read, and what it made of it.
+struct Weighed {
+    features: Features,
+    moved: [f32; RISK.len()],
+    need: f64,
+    risk: f64,
+}
+
+impl Weighed {
+    /// Need and risk, once the caller has said a word.
+    fn scored(&self, watched: &Watched) -> Option<(f64, f64)> {
+        (watched.call.heard().words > 0).then_some((self.need, self.risk))
+    }
+}
+
+/// By the first part of a tag of BCP 47, in which case means nothing.
+fn is_english(language: &str) -> bool {
+    language
+        .split('-')
+        .next()
+        .is_some_and(|first| first.eq_ignore_ascii_case("en"))
 }
 
 /// Urgency below which a finding of tier emergency does not make an emergency of the call.

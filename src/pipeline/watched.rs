@@ -19,8 +19,8 @@ pub struct Watched {
 struct Rows {
     call: Snapshot,
     watch: WatchRow,
-    /// Of the call's numbering: what is added, and what leapt.
-    numbering: (u64, Option<u64>),
+    /// Of the call's numbering: what is added, what leapt, and when its leg began.
+    numbering: (u64, Option<u64>, Option<i64>),
 }
 
 /// Format 4 knew of no leg that counts anew and of no leap.
@@ -49,7 +49,11 @@ impl Watched {
         let rows = Rows {
             call: Snapshot::of(&self.call, reader.lexicon()),
             watch: WatchRow::from(&self.watch),
-            numbering: (self.call.sequence.base, self.call.sequence.leapt),
+            numbering: (
+                self.call.sequence.base,
+                self.call.sequence.leapt,
+                self.call.sequence.leg_began.map(Timestamp::millis),
+            ),
         };
         postcard::to_extend(&rows, vec![FORMAT]).expect("rows are plain data")
     }
@@ -63,14 +67,19 @@ impl Watched {
             FORMAT => postcard::from_bytes(rest).map_err(damaged)?,
             FORMAT_BEFORE => {
                 let RowsBefore { call, watch } = postcard::from_bytes(rest).map_err(damaged)?;
-                let numbering = (0, None);
-                Rows { call, watch, numbering }
+                Rows {
+                    numbering: (0, None, call.started_at()),
+                    call,
+                    watch,
+                }
             }
             found if found > FORMAT => return Err(SnapshotError::Newer { found }),
             found => return Err(SnapshotError::Damaged(format!("no release wrote format {found}"))),
         };
         let mut call = call.restore(id, reader);
-        (call.sequence.base, call.sequence.leapt) = numbering;
+        let (base, leapt, leg_began) = numbering;
+        (call.sequence.base, call.sequence.leapt) = (base, leapt);
+        call.sequence.leg_began = leg_began.map(Timestamp::from_millis);
         Ok(Self {
             call,
             watch: watch.into(),

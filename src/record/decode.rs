@@ -205,6 +205,8 @@ pub fn decode(bytes: &[u8], key: Option<&[u8]>, limits: &Limits) -> Result<Decod
             format!("invalid UTF-8 after {} bytes: send UTF-8", e.valid_up_to()),
         )
     })?;
+    // A file that some editors write begins so.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if too_deep(text) {
         let message = format!("nested deeper than {MAX_DEPTH} levels: flatten the event");
         return Err(Reject::new(Reason::TooDeep, None, message));

@@ -1,5 +1,6 @@
 //! What a worker's rebalance callback and its loop work on: the partitions that it holds and the open transaction.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ pub(super) struct Engine<T> {
     refused: BTreeMap<i32, String>,
     refused_told: Option<Instant>,
     /// Since when deadlines wait for what came during a stall.
-    held: Option<Instant>,
+    deadlines_wait: Option<Instant>,
     open: Option<Transaction>,
     /// What went wrong in the callback, for the loop.
     trouble: Option<Trouble>,
@@ -89,7 +90,7 @@ impl<T: Task> Engine<T> {
             owned: BTreeMap::new(),
             refused: BTreeMap::new(),
             refused_told: None,
-            held: None,
+            deadlines_wait: None,
             open: None,
             trouble: None,
             rewinds: 0,
@@ -161,6 +162,7 @@ impl<T: Task> Engine<T> {
             plan: &self.plan,
             number: self.number,
             transactional_id: &self.transactional_id,
+            logged_in: Cell::new(began),
         };
         let restored = restore.run::<T>(numbers);
         self.part.set("restore_in_progress", 0.0);
@@ -246,15 +248,20 @@ impl<T: Task> Engine<T> {
             true => Ok(()),
             false => self.commit(consumer),
         };
-        for number in numbers {
-            self.owned.remove(number);
-            self.refused.remove(number);
-            self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
-        }
-        self.tell_refused();
         let mut list = TopicPartitionList::new();
+        let mut paused = TopicPartitionList::new();
         for number in numbers {
             list.add_partition(&self.plan.topics.events, *number);
+            self.owned.remove(number);
+            self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
+            if self.refused.remove(number).is_some() {
+                paused.add_partition(&self.plan.topics.events, *number);
+            }
+        }
+        self.tell_refused();
+        // The pause outlives the assignment: given again, it would be held and never read.
+        if paused.count() > 0 {
+            consumer.resume(&paused)?;
         }
         consumer.incremental_unassign(&list)?;
         info!(worker = self.number, partitions = ?numbers, lost, "revoked");
@@ -330,8 +337,9 @@ impl<T: Task> Engine<T> {
     fn refuse_lost(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
         // What was judged of them before is committed, or read again by nobody.
         self.commit(consumer)?;
-        let held: Vec<(i32, i64)> = self.owned.iter().map(|(number, owned)| (*number, owned.next)).collect();
-        for (number, next) in held {
+        let refused = self.refused.len();
+        let read: Vec<(i32, i64)> = self.owned.iter().map(|(number, owned)| (*number, owned.next)).collect();
+        for (number, next) in read {
             let (low, high) = consumer.fetch_watermarks(&self.plan.topics.events, number, WATERMARKS)?;
             if !(low..=high).contains(&next) {
                 let reason = format!(
@@ -342,13 +350,22 @@ impl<T: Task> Engine<T> {
                 self.refuse(number, reason);
             }
         }
+        if self.refused.len() == refused {
+            // As after an election that cut the log: the client reads on from there no more, another will.
+            error!(
+                worker = self.number,
+                "a log was cut and written anew: records may be lost"
+            );
+            return Err(Trouble::Rebuild("a log was cut and written anew".into()));
+        }
         self.pause_refused(consumer)
     }
 
     /// What may have come since the last poll, and was not read, must be read before time is let speak.
     pub(super) fn polled_after(&mut self, gap: Duration) {
         if gap >= STALL {
-            self.held = Some(Instant::now());
+            // One stall after another, as on a slow way, holds time up no longer than one does.
+            self.deadlines_wait.get_or_insert_with(Instant::now);
         }
     }
 
@@ -413,12 +430,12 @@ impl<T: Task> Engine<T> {
 
     /// Deadlines that fell due in silence. `quiet`: nothing came with the last poll.
     pub(super) fn tick(&mut self, quiet: bool) -> Result<(), Trouble> {
-        if let Some(since) = self.held {
+        if let Some(since) = self.deadlines_wait {
             let waited = since.elapsed();
             if waited < QUIET_AFTER_STALL || (!quiet && waited < HELD_AT_MOST) {
                 return Ok(());
             }
-            self.held = None;
+            self.deadlines_wait = None;
         }
         let now = wall_millis();
         let due: Vec<i32> = self

@@ -15,7 +15,7 @@ use rdkafka::client::{Client, ClientContext, OAuthToken};
 use serde::Deserialize;
 
 use super::native;
-use super::settings::SecretError;
+use super::settings::{KafkaSettings, SecretError};
 
 /// Under which the client keeps the token's file, and tells it to whoever is asked for a token.
 pub(super) const FILE: &str = "sasl.oauthbearer.config";
@@ -38,6 +38,14 @@ pub fn token(file: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
 pub fn log_in<C: ClientContext>(config: &ClientConfig, client: &Client<C>) -> Result<(), SecretError> {
     let Some(file) = config.get(FILE) else { return Ok(()) };
     native::set_token(client, &read(file.as_ref())?).map_err(|problem| token_error(file.as_ref(), problem))
+}
+
+/// Gives a client a new token while nobody polls it, or it would not ask for one.
+pub(super) fn log_in_again<C: ClientContext>(settings: &KafkaSettings, client: &Client<C>) -> Result<(), SecretError> {
+    match settings.token_file() {
+        Some(file) => native::set_token(client, &read(file)?).map_err(|problem| token_error(file, problem)),
+        None => Ok(()),
+    }
 }
 
 fn token_error(path: &Path, problem: String) -> SecretError {

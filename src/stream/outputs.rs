@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
-use rdkafka::producer::BaseRecord;
+use rdkafka::producer::{BaseRecord, Producer as _};
 use tracing::error;
 
 use super::dead_letter;
@@ -158,7 +158,11 @@ impl Outputs<'_> {
                 }
                 Err((error, _)) => {
                     self.plan.metrics.count("kafka_errors_total", &["produce"]);
-                    self.failed = Some(error.into());
+                    // That it failed for good is all that the client says here: it knows why.
+                    self.failed = Some(match self.producer.client().fatal_error() {
+                        Some((code, text)) => Trouble::of(code, false, text),
+                        None => error.into(),
+                    });
                     return;
                 }
             }

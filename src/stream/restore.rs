@@ -9,6 +9,7 @@
 //! A client that reads committed records sees the last decided offset as the end: without 2 and 3 an undecided
 //! transaction would end the reading early and lose state in silence (KAFKA-10167).
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -93,7 +94,12 @@ pub(super) struct Restore<'r, C: ConsumerContext> {
     /// Of the worker that restores.
     pub number: usize,
     pub transactional_id: &'r str,
+    /// When the worker's client was given a token last.
+    pub logged_in: Cell<Instant>,
 }
+
+/// Less than the fifth of a token's life in which the client asks for the next.
+const LOG_IN: Duration = Duration::from_secs(5);
 
 /// What became of each partition: one whose state cannot be read keeps no other from being served.
 pub(super) type PerPartition<T> = BTreeMap<i32, Result<Restored<T>, RestoreError>>;
@@ -181,6 +187,10 @@ impl<C: ConsumerContext> Restore<'_, C> {
     fn lives(&self) -> Result<(), RestoreError> {
         self.plan.heartbeat.polled(self.number);
         super::native::lives(self.consumer);
+        if self.logged_in.get().elapsed() > LOG_IN {
+            self.logged_in.set(Instant::now());
+            login::log_in_again(&self.plan.kafka, self.consumer.client())?;
+        }
         if self.plan.stop.load(Ordering::Relaxed) {
             return Err(RestoreError::Stopped);
         }

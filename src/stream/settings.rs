@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,16 @@ pub enum SecretError {
 }
 
 impl KafkaSettings {
+    /// Where the token stands, if clients log in by one.
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        let by_token = self.sasl_mechanism == "OAUTHBEARER"
+            && matches!(
+                self.security_protocol,
+                SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl
+            );
+        self.sasl_token_file.as_deref().filter(|_| by_token)
+    }
+
     /// What all clients share. Secrets are read from their files here, so that a rebuilt client has the new ones.
     pub fn client(&self) -> Result<ClientConfig, SecretError> {
         let mut config = ClientConfig::new();
@@ -90,8 +100,7 @@ impl KafkaSettings {
             SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl
         ) {
             config.set("sasl.mechanism", &self.sasl_mechanism);
-            if self.sasl_mechanism == "OAUTHBEARER" {
-                let file = self.sasl_token_file.as_deref().unwrap_or(std::path::Path::new(""));
+            if let Some(file) = self.token_file() {
                 config.set(super::login::FILE, file.display().to_string());
             } else {
                 config.set("sasl.username", &self.sasl_username);

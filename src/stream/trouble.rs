@@ -70,7 +70,8 @@ impl From<RestoreError> for Trouble {
             | RestoreError::Undecided { .. }
             | RestoreError::Stalled { .. }
             | RestoreError::Stopped => Self::Rebuild(error.to_string()),
-            _ => Self::Stop(error.to_string()),
+            // Of one partition alone, which is refused for it.
+            RestoreError::State { .. } | RestoreError::MissingOffsets { .. } => Self::Stop(error.to_string()),
         }
     }
 }

@@ -60,10 +60,10 @@ impl Tally {
             }
             let latency = (now - outcome.at.millis()).max(0) as f64 / 1000.0;
             self.values.push((("decision_latency_seconds", None), latency));
-        }
-        for (stage, score) in [("need", outcome.need), ("risk", outcome.risk)] {
-            let scored = score.map(|score| (("score", Some(stage)), score));
-            self.values.extend(scored);
+            for (stage, score) in [("need", outcome.need), ("risk", outcome.risk)] {
+                let scored = score.map(|score| (("score", Some(stage)), score));
+                self.values.extend(scored);
+            }
         }
     }
 

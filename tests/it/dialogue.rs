@@ -316,6 +316,9 @@ fn a_transfer_leg_may_count_anew_and_leave_out_what_was_told() {
             serde_json::json!({"type": "action", "seq": 2, "action": "appointment_booked", "starts_in_minutes": 4000}),
         ),
     ];
+    // What the first leg said comes again, and ends nothing.
+    let again = [&events[..4], &events[1..3], &events[4..]].concat();
+    assert_eq!(alerts(&again), alerts(&events));
     let alerts = alerts(&events);
     let page = alerts
         .iter()

@@ -104,6 +104,18 @@ fn matrix_f16_the_end_of_a_transaction_is_done_but_not_answered_or_comes_late() 
     assert!(cluster.hits() > 10, "only {} requests were struck", cluster.hits());
 }
 
+/// The transactions of a producer have one epoch in the protocol that the client speaks: a request that was sent twice may
+/// come the first time in the middle of a later transaction, and ends that (<https://jepsen.io/analyses/bufstream-0.1.0>).
+#[test]
+#[ignore = "of the fault matrix: tests/run --faults"]
+fn matrix_f16_a_request_that_was_sent_twice_comes_late() {
+    let row = Row::of("f16late", 1_000..2_000);
+    let cluster = three(&row);
+    let late = |key| Fault::Way(Mode::Late { key, millis: 400 }, 20);
+    row.on(&cluster).run(&[late(END_TXN), late(TXN_OFFSET_COMMIT)]);
+    assert!(cluster.hits() > 10, "only {} requests were struck", cluster.hits());
+}
+
 #[test]
 #[ignore = "of the fault matrix: tests/run --faults"]
 fn matrix_f17_the_way_is_long_and_breaks_at_times() {

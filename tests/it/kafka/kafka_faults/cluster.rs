@@ -58,7 +58,7 @@ impl Cluster {
         self.proxies.iter().for_each(|proxy| proxy.set(mode));
     }
 
-    /// Requests that the proxies swallowed or held.
+    /// Requests that the proxies swallowed, held or let come late.
     pub fn hits(&self) -> usize {
         self.proxies.iter().map(Proxy::hits).sum()
     }

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -36,7 +36,15 @@ pub enum Mode {
         key: i16,
         millis: u64,
     },
+    /// The connection breaks before this request has arrived, so that the client sends it again; the first arrives so much
+    /// later all the same, by a way of its own. Not more often than once in a second and a half.
+    Late {
+        key: i16,
+        millis: u64,
+    },
 }
+
+const BETWEEN_LATE: Duration = Duration::from_millis(1_500);
 
 struct Shared {
     mode: Mutex<Mode>,
@@ -45,8 +53,9 @@ struct Shared {
     /// Both ends of each connection, by its number.
     open: Mutex<HashMap<usize, [TcpStream; 2]>>,
     connections: AtomicUsize,
-    /// Requests that were swallowed or held.
+    /// Requests that were swallowed, held or late.
     hits: AtomicUsize,
+    last_late: Mutex<Option<Instant>>,
     random: Mutex<StdRng>,
 }
 
@@ -68,6 +77,7 @@ impl Proxy {
                 open: Mutex::default(),
                 connections: AtomicUsize::new(0),
                 hits: AtomicUsize::new(0),
+                last_late: Mutex::default(),
                 random: Mutex::new(StdRng::seed_from_u64(seed)),
             }),
         };
@@ -94,7 +104,7 @@ impl Proxy {
         }
     }
 
-    /// Requests that were swallowed or held so far.
+    /// Requests that were swallowed, held or late so far.
     pub fn hits(&self) -> usize {
         self.shared.hits.load(Ordering::Relaxed)
     }
@@ -137,6 +147,11 @@ impl Shared {
                     self.hits.fetch_add(1, Ordering::Relaxed);
                     std::thread::sleep(Duration::from_millis(millis));
                 }
+                Mode::Late { key: wanted, millis } if key == wanted && self.may_be_late() => {
+                    self.hits.fetch_add(1, Ordering::Relaxed);
+                    self.deliver_late(frame, Duration::from_millis(millis));
+                    break;
+                }
                 Mode::Slow { .. } if !self.slowly() => break,
                 _ => {}
             }
@@ -145,6 +160,28 @@ impl Shared {
             }
         }
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+
+    fn may_be_late(&self) -> bool {
+        let mut last = self.last_late.lock().unwrap();
+        let may = last.is_none_or(|last| last.elapsed() >= BETWEEN_LATE);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
+    }
+
+    fn deliver_late(&self, request: Vec<u8>, after: Duration) {
+        let behind = self.behind.get().expect("a request came through").clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(after);
+            if let Ok(mut broker) = TcpStream::connect(behind)
+                && broker.write_all(&request).is_ok()
+            {
+                // Nobody waits for the answer any more.
+                drop(frame(&mut broker));
+            }
+        });
     }
 
     fn answers(&self, mut from: TcpStream, mut to: TcpStream, doomed: &Mutex<HashSet<[u8; 4]>>) {
