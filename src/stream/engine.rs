@@ -66,6 +66,8 @@ pub(super) struct Engine<T> {
     /// else is harmed: another process could not serve them either.
     refused: BTreeMap<i32, String>,
     refused_told: Option<Instant>,
+    /// Errors that a place in the log is gone, and partitions that were refused for one: each has one.
+    gone: (usize, usize),
     /// Since when deadlines wait for what came during a stall.
     deadlines_wait: Option<Instant>,
     open: Option<Transaction>,
@@ -90,6 +92,7 @@ impl<T: Task> Engine<T> {
             owned: BTreeMap::new(),
             refused: BTreeMap::new(),
             refused_told: None,
+            gone: (0, 0),
             deadlines_wait: None,
             open: None,
             trouble: None,
@@ -337,7 +340,7 @@ impl<T: Task> Engine<T> {
     fn refuse_lost(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
         // What was judged of them before is committed, or read again by nobody.
         self.commit(consumer)?;
-        let refused = self.refused.len();
+        self.gone.0 += 1;
         let read: Vec<(i32, i64)> = self.owned.iter().map(|(number, owned)| (*number, owned.next)).collect();
         for (number, next) in read {
             let (low, high) = consumer.fetch_watermarks(&self.plan.topics.events, number, WATERMARKS)?;
@@ -348,9 +351,10 @@ impl<T: Task> Engine<T> {
                     self.plan.topics.events
                 );
                 self.refuse(number, reason);
+                self.gone.1 += 1;
             }
         }
-        if self.refused.len() == refused {
+        if self.gone.0 > self.gone.1 {
             // As after an election that cut the log: the client reads on from there no more, another will.
             error!(
                 worker = self.number,

@@ -72,7 +72,7 @@ pub fn run<T: Task>(plan: &Plan, number: usize) -> Result<(), Trouble> {
         if let Err(Trouble::Fenced(reason)) = &ended {
             fences.retain(|fence| fence.elapsed() < FENCES_WITHIN);
             fences.push(Instant::now());
-            if fences.len() >= FENCES && twin::is_seen(plan, &transactional_id(plan, number)) {
+            if fences.len() >= FENCES && twin::shows_up(plan, &transactional_id(plan, number)) {
                 return Err(Trouble::Stop(format!(
                     "another process uses kafka.instance {:?}: give each process its own ({reason})",
                     plan.kafka.instance
