@@ -23,6 +23,7 @@ use crate::telemetry::{self, Heartbeat, Metrics};
     CALLWARD_KAFKA__BROKERS=kafka:9092 callward serve\n  callward serve --brokers 127.0.0.1:9092 --workers 2")]
 pub struct Args {
     /// A TOML file; `callward config show` prints all keys with their defaults.
+    /// A TOML file; `callward config show --defaults` prints all keys.
     #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// In place of kafka.brokers.

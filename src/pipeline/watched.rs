@@ -46,6 +46,11 @@ impl Watched {
 
     /// `[format u8][rows]`
     pub fn to_bytes(&self, reader: &Reader) -> Vec<u8> {
+        self.append_to(Vec::new(), reader)
+    }
+
+    /// The same behind what the bytes hold already.
+    pub fn append_to(&self, mut bytes: Vec<u8>, reader: &Reader) -> Vec<u8> {
         let rows = Rows {
             call: Snapshot::of(&self.call, reader.lexicon()),
             watch: WatchRow::from(&self.watch),
@@ -55,7 +60,8 @@ impl Watched {
                 self.call.sequence.leg_began.map(Timestamp::millis),
             ),
         };
-        postcard::to_extend(&rows, vec![FORMAT]).expect("rows are plain data")
+        bytes.push(FORMAT);
+        postcard::to_extend(&rows, bytes).expect("rows are plain data")
     }
 
     pub fn from_bytes(id: CallId, bytes: &[u8], reader: &Reader) -> Result<Self, SnapshotError> {

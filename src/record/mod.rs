@@ -16,10 +16,12 @@ pub use decode::{Decoded, Limits, Reason, Reject, Slip, decode};
 pub use time::Timestamp;
 
 use std::fmt;
+use std::sync::Arc;
 
-/// Identity of a call: 1 to 128 bytes, also the Kafka key.
+/// Identity of a call: 1 to 128 bytes, also the Kafka key. Shared: a call's state, its deadlines and its outcomes all name
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallId(Box<str>);
+pub struct CallId(Arc<str>);
 
 impl CallId {
     pub const MAX_BYTES: usize = 128;

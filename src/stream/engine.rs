@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use prometheus::{Counter, Histogram};
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -26,10 +27,14 @@ use crate::telemetry::{Part, wall_millis};
 /// How long an alert waits for more records under load, so that a storm of alerts is committed in batches.
 const ALERT_PATIENCE: Duration = Duration::from_millis(2);
 /// In a storm of alerts so many times the last commit's duration lies between two commits, so that most of the time is
-/// left for judging: little where everything that came was judged, more where records wait. The first alert after a
-/// quiet spell waits for nothing.
+/// left for judging: little where records had to be waited for since the last commit, more where they never had. The first
+/// alert after a quiet spell waits for nothing.
 const SPACING_QUIET: u32 = 1;
 const SPACING_BUSY: u32 = 3;
+/// One slow commit does not put the next off for as long again.
+const SPACING_QUIET_AT_MOST: Duration = Duration::from_millis(15);
+/// A poll that took less had its record at hand.
+const WAITED: Duration = Duration::from_micros(200);
 const SEEK_PATIENCE: Duration = Duration::from_secs(5);
 /// Together with reading state back, less than a worker may go without polling.
 const RENEW_PATIENCE: Duration = Duration::from_secs(6);
@@ -51,8 +56,17 @@ struct Owned<T> {
     /// Something of it stands in the open transaction.
     touched: bool,
     last_record: i64,
+    /// End of its log when it was last heard of; 0 before.
+    end: i64,
     /// Since when records have been waiting.
     behind_since: Option<i64>,
+}
+
+impl<T> Owned<T> {
+    /// Records that are known to wait.
+    fn waiting(&self) -> i64 {
+        (self.end - self.next).max(0)
+    }
 }
 
 pub(super) struct Engine<T> {
@@ -77,9 +91,32 @@ pub(super) struct Engine<T> {
     rewinds: u32,
     /// When the last commit ended, and how long it took.
     last_commit: Option<(Instant, Duration)>,
+    /// Records had to be waited for since.
+    waited: bool,
     closing: bool,
     /// Its part of what the workers of a process hold together.
     part: Part,
+    often: Often,
+}
+
+/// Series that every record touches: looking one up costs more than counting.
+struct Often {
+    records: Counter,
+    bytes: Counter,
+    poll_gap: Histogram,
+    step: Histogram,
+}
+
+impl Often {
+    fn of(plan: &Plan) -> Self {
+        let topic = [plan.topics.events.as_str()];
+        Self {
+            records: plan.metrics.counter("records_consumed_total", &topic),
+            bytes: plan.metrics.counter("bytes_consumed_total", &topic),
+            poll_gap: plan.metrics.histogram("poll_gap_seconds", &[]),
+            step: plan.metrics.histogram("step_duration_seconds", &[]),
+        }
+    }
 }
 
 impl<T: Task> Engine<T> {
@@ -98,8 +135,10 @@ impl<T: Task> Engine<T> {
             trouble: None,
             rewinds: 0,
             last_commit: None,
+            waited: false,
             closing: false,
             part: Part::new(&plan.metrics, &plan.topics.events),
+            often: Often::of(plan),
         }
     }
 
@@ -197,6 +236,7 @@ impl<T: Task> Engine<T> {
                     next: restored.next,
                     touched: true,
                     last_record: 0,
+                    end: 0,
                     behind_since: None,
                 },
             );
@@ -366,7 +406,9 @@ impl<T: Task> Engine<T> {
     }
 
     /// What may have come since the last poll, and was not read, must be read before time is let speak.
-    pub(super) fn polled_after(&mut self, gap: Duration) {
+    pub(super) fn polled(&mut self, gap: Duration, took: Duration) {
+        self.often.poll_gap.observe(gap.as_secs_f64());
+        self.waited |= took >= WAITED;
         if gap >= STALL {
             // One stall after another, as on a slow way, holds time up no longer than one does.
             self.deadlines_wait.get_or_insert_with(Instant::now);
@@ -392,20 +434,15 @@ impl<T: Task> Engine<T> {
             return Ok(());
         }
         self.begin()?;
-        let bytes = message.payload_len();
-        self.plan.metrics.count("records_consumed_total", &[message.topic()]);
-        self.plan
-            .metrics
-            .add("bytes_consumed_total", &[message.topic()], bytes as f64);
+        self.often.records.inc();
+        self.often.bytes.inc_by(message.payload_len() as f64);
+        let heard_at = reached_kafka(message);
         let Some((owned, mut outputs)) = self.outputs(number) else {
             return Ok(());
         };
         let began = Instant::now();
-        owned.task.take(message, &mut outputs);
-        outputs
-            .plan
-            .metrics
-            .observe("step_duration_seconds", &[], began.elapsed().as_secs_f64());
+        owned.task.take(message, heard_at, &mut outputs);
+        let took = began.elapsed();
         outputs.transaction.records += 1;
         owned.next = message.offset() + 1;
         if !owned.touched {
@@ -414,8 +451,10 @@ impl<T: Task> Engine<T> {
             owned.task.drain(&mut outputs);
         }
         owned.touched = true;
-        owned.last_record = reached_kafka(message);
-        outputs.end()
+        owned.last_record = heard_at;
+        outputs.end()?;
+        self.often.step.observe(took.as_secs_f64());
+        Ok(())
     }
 
     /// A partition and where its outputs go, within the transaction that was begun.
@@ -427,6 +466,7 @@ impl<T: Task> Engine<T> {
             transaction: self.open.as_mut()?,
             partition: number,
             worker: self.number,
+            hastens: owned.waiting() <= self.plan.stream.commit_records as i64,
             failed: None,
         };
         Some((owned, outputs))
@@ -464,14 +504,19 @@ impl<T: Task> Engine<T> {
     /// `quiet`: nothing came with the last poll.
     pub(super) fn should_commit(&self, quiet: bool) -> bool {
         let Some(transaction) = &self.open else { return false };
-        let spacing = if quiet { SPACING_QUIET } else { SPACING_BUSY };
-        let spaced = self
-            .last_commit
-            .is_none_or(|(ended, took)| ended.elapsed() >= took * spacing);
+        let now = Instant::now();
+        let spaced = self.last_commit.is_none_or(|(ended, took)| {
+            let spacing = if quiet || self.waited {
+                (took * SPACING_QUIET).min(SPACING_QUIET_AT_MOST)
+            } else {
+                took * SPACING_BUSY
+            };
+            now - ended >= spacing
+        });
         transaction
             .alert
-            .is_some_and(|since| spaced && (quiet || since.elapsed() >= ALERT_PATIENCE))
-            || transaction.began.elapsed() >= Duration::from_millis(self.plan.stream.commit_interval_ms)
+            .is_some_and(|since| spaced && (quiet || now - since >= ALERT_PATIENCE))
+            || now - transaction.began >= Duration::from_millis(self.plan.stream.commit_interval_ms)
             || transaction.records >= self.plan.stream.commit_records
     }
 
@@ -489,6 +534,7 @@ impl<T: Task> Engine<T> {
         }
         let took = began.elapsed();
         self.last_commit = Some((Instant::now(), took));
+        self.waited = false;
         self.plan
             .metrics
             .observe("commit_duration_seconds", &[], took.as_secs_f64());
@@ -588,7 +634,8 @@ impl<T: Task> Engine<T> {
         for (number, owned) in &mut self.owned {
             calls += owned.task.calls();
             active += owned.task.active();
-            let lag = ends.get(number).map_or(0, |end| (end - owned.next).max(0));
+            owned.end = ends.get(number).copied().unwrap_or_default();
+            let lag = owned.waiting();
             let number = number.to_string();
             let labels = [topic, number.as_str()];
             metrics.set("consumer_lag_records", &labels, lag as f64);

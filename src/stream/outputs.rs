@@ -21,6 +21,9 @@ use crate::telemetry::wall_millis;
 /// Less than a transaction may last.
 const QUEUE_FULL_PATIENCE: Duration = Duration::from_secs(4);
 
+/// Bytes that hold most records of scores without growing.
+const SCORE_USUAL: usize = 1024;
+
 /// What stands beside an alert's value.
 #[derive(Clone, Copy, Debug)]
 pub struct Raised<'a> {
@@ -38,6 +41,9 @@ pub struct Outputs<'o> {
     pub(super) partition: i32,
     /// Number of the worker within its process.
     pub(super) worker: usize,
+    /// An alert is committed at once. Where more records wait than a transaction takes it gains nothing by haste: the
+    /// sooner the backlog is gone, the sooner all alerts of it are out.
+    pub(super) hastens: bool,
     /// The first thing that went wrong; nothing is sent after it.
     pub(super) failed: Option<Trouble>,
 }
@@ -87,7 +93,8 @@ impl Outputs<'_> {
         if outcome.has_line() && (self.plan.stream.every_score || told) {
             let pipeline = &self.plan.pipeline;
             let score = outcome.score(pipeline.lexicon(), pipeline.model_label());
-            let value = serde_json::to_vec(&score).expect("a score is plain data");
+            let mut value = Vec::with_capacity(SCORE_USUAL);
+            serde_json::to_writer(&mut value, &score).expect("a score is plain data");
             self.send(
                 &self.plan.topics.scores,
                 outcome.call_id.as_str().as_bytes(),
@@ -97,9 +104,11 @@ impl Outputs<'_> {
         }
     }
 
-    /// An alert, which is committed soon.
+    /// An alert, which is committed soon: at the latest with all else.
     pub fn alert(&mut self, key: &[u8], value: &[u8], raised: Raised<'_>) {
-        self.transaction.alert.get_or_insert_with(Instant::now);
+        if self.hastens {
+            self.transaction.alert.get_or_insert_with(Instant::now);
+        }
         self.transaction.alerts.push((raised.level, raised.at));
         let mut headers = OwnedHeaders::new();
         for (key, value) in [

@@ -47,13 +47,29 @@ struct Held {
     stepped_to: i64,
 }
 
+impl Held {
+    /// A call of which this record is the first.
+    fn new(id: &CallId, record: &Incoming<'_>) -> Self {
+        Self {
+            watched: Watched::new(id.clone()),
+            last_offset: -1,
+            heard_at: record.heard_at,
+            queued: i64::MAX,
+            stepped_to: i64::MIN,
+        }
+    }
+}
+
 /// Layout of a value of the changelog: `[1][last_offset i64 LE][heard_at i64 LE][Watched]`.
 const STATE_FORMAT: u8 = 1;
 const STATE_HEADER: usize = 17;
+/// Bytes that hold most values without growing.
+const STATE_USUAL: usize = 2048;
 
 #[derive(Debug, Default)]
 pub struct Partition {
-    calls: HashMap<CallId, Held>,
+    /// Boxed: places of the map that are free then cost next to nothing, and a call changes places by its address.
+    calls: HashMap<CallId, Box<Held>>,
     /// Deadlines by wall time; an entry may be older than what its call wants now.
     queue: BinaryHeap<Reverse<(i64, CallId)>>,
     /// Calls whose state the changelog does not hold yet.
@@ -93,16 +109,14 @@ impl Partition {
         }
         let number = |at: usize| i64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
         let watched = Watched::from_bytes(id.clone(), &value[STATE_HEADER..], pipeline.reader())?;
-        self.put(
-            id,
-            Held {
-                watched,
-                last_offset: number(1),
-                heard_at: number(9),
-                queued: i64::MAX,
-                stepped_to: i64::MIN,
-            },
-        );
+        let held = Held {
+            watched,
+            last_offset: number(1),
+            heard_at: number(9),
+            queued: i64::MAX,
+            stepped_to: i64::MIN,
+        };
+        self.put(id, Box::new(held));
         Ok(())
     }
 
@@ -137,42 +151,34 @@ impl Partition {
             return out(Output::AlreadyApplied);
         }
         // The step works on a copy: a panic leaves the call as it was.
-        let mut watched = before.map_or_else(|| Watched::new(id.clone()), |held| held.watched.clone());
-        let came_late = before.is_some_and(|held| held.stepped_to > event.at.millis());
-        let stepped_to = before.map_or(i64::MIN, |held| held.stepped_to);
+        let mut held = before.map_or_else(|| Box::new(Held::new(id, record)), Box::clone);
+        let came_late = held.stepped_to > event.at.millis();
         let mut outcomes: Vec<Outcome> = Vec::new();
         let stepped = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(feature = "fail-points")]
             assert!(!id.as_str().starts_with("fail-point-panic"), "a fail point was reached");
-            pipeline.step(&mut watched, event, |outcome| outcomes.push(outcome));
+            pipeline.step(&mut held.watched, event, |outcome| outcomes.push(outcome));
         }));
         if stepped.is_err() {
             return panicked(out);
         }
         let applied = |outcome: &Outcome| outcome.cause == Cause::Event && outcome.was_applied();
         // A redelivery is no sign of life: silence is counted from what was new.
-        let heard_at = match before {
-            Some(held) if !outcomes.iter().any(applied) => held.heard_at,
-            _ => record.heard_at,
-        };
+        if outcomes.iter().any(applied) {
+            held.heard_at = record.heard_at;
+        }
         for outcome in &mut outcomes {
             outcome.came_late = came_late;
             out(Output::Judged(outcome));
         }
-        if watched.call.sequence.applied == 0 {
+        if held.watched.call.sequence.applied == 0 {
             // Of a call of which nothing is known but types that we do not know, nothing is kept.
             if self.take_out(id).is_some() {
                 self.dirty.insert(id.clone());
             }
             return;
         }
-        let held = Held {
-            watched,
-            last_offset: record.offset,
-            heard_at,
-            queued: i64::MAX,
-            stepped_to,
-        };
+        held.last_offset = record.offset;
         self.put(id.clone(), held);
         self.dirty.insert(id.clone());
     }
@@ -238,18 +244,17 @@ impl Partition {
         changed.sort_unstable();
         for id in changed {
             let value = self.calls.get(&id).map(|held| {
-                let mut bytes = Vec::with_capacity(512);
+                let mut bytes = Vec::with_capacity(STATE_USUAL);
                 bytes.push(STATE_FORMAT);
                 bytes.extend_from_slice(&held.last_offset.to_le_bytes());
                 bytes.extend_from_slice(&held.heard_at.to_le_bytes());
-                bytes.extend_from_slice(&held.watched.to_bytes(pipeline.reader()));
-                bytes
+                held.watched.append_to(bytes, pipeline.reader())
             });
             out(&id, value);
         }
     }
 
-    fn put(&mut self, id: CallId, mut held: Held) {
+    fn put(&mut self, id: CallId, mut held: Box<Held>) {
         if let Some(due) = wall_due(&held) {
             let queued = self.calls.get(&id).map_or(i64::MAX, |old| old.queued);
             if due < queued {
@@ -262,14 +267,14 @@ impl Partition {
         self.hold(id, held);
     }
 
-    fn hold(&mut self, id: CallId, held: Held) {
+    fn hold(&mut self, id: CallId, held: Box<Held>) {
         self.active += usize::from(held.watched.call.ended.is_none());
         if let Some(old) = self.calls.insert(id, held) {
             self.active -= usize::from(old.watched.call.ended.is_none());
         }
     }
 
-    fn take_out(&mut self, id: &CallId) -> Option<Held> {
+    fn take_out(&mut self, id: &CallId) -> Option<Box<Held>> {
         let held = self.calls.remove(id)?;
         self.active -= usize::from(held.watched.call.ended.is_none());
         Some(held)

@@ -185,7 +185,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
 
     /// Tells group and health checks that this worker lives, though it does not poll.
     fn lives(&self) -> Result<(), RestoreError> {
-        self.plan.heartbeat.polled(self.number);
+        self.plan.heartbeat.polled(self.number, Instant::now());
         super::native::lives(self.consumer);
         if self.logged_in.get().elapsed() > LOG_IN {
             self.logged_in.set(Instant::now());

@@ -182,7 +182,7 @@ pub struct DeadLetterSettings {
 pub struct StreamSettings {
     /// Workers of this process, each a member of the group with its own thread; 0: one a core.
     pub workers: usize,
-    /// Longest life of a transaction without an alert.
+    /// Longest life of a transaction; an alert ends it at once where no backlog waits.
     pub commit_interval_ms: u64,
     /// Records after which a transaction is committed at once.
     pub commit_records: usize,

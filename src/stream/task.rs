@@ -22,8 +22,8 @@ pub trait Task: Default + Send + 'static {
     /// Takes in the last value of a key of the changelog.
     fn restore(&mut self, plan: &Plan, key: &[u8], value: &[u8]) -> Result<(), SnapshotError>;
 
-    /// Takes in one record; what follows from it goes out.
-    fn take(&mut self, message: &BorrowedMessage<'_>, outputs: &mut Outputs<'_>);
+    /// Takes in one record, which reached Kafka at `heard_at`; what follows from it goes out.
+    fn take(&mut self, message: &BorrowedMessage<'_>, heard_at: i64, outputs: &mut Outputs<'_>);
 
     /// Sends what the changelog must learn of the records since the last time: the last value of each key that changed.
     fn drain(&mut self, outputs: &mut Outputs<'_>);
@@ -58,13 +58,13 @@ impl Task for Partition {
         self.restore(key, value, &plan.pipeline)
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>, outputs: &mut Outputs<'_>) {
+    fn take(&mut self, message: &BorrowedMessage<'_>, heard_at: i64, outputs: &mut Outputs<'_>) {
         let payload = message.payload().unwrap_or_default();
         let record = Incoming {
             offset: message.offset(),
             key: message.key(),
             payload,
-            heard_at: reached_kafka(message),
+            heard_at,
         };
         let plan = outputs.plan;
         self.take(&plan.pipeline, &plan.limits, &record, |output| match output {

@@ -34,7 +34,7 @@ const OFFSETS_PATIENCE: Duration = Duration::from_millis(500);
 pub(super) struct Transaction {
     pub(super) began: Instant,
     pub(super) records: usize,
-    /// When the first alert of it was raised.
+    /// When the first alert of it was raised that is to be committed at once.
     pub(super) alert: Option<Instant>,
     /// Priority and event time of its alerts.
     pub(super) alerts: Vec<(Level, i64)>,

@@ -88,7 +88,7 @@ pub fn run<T: Task>(plan: &Plan, number: usize) -> Result<(), Trouble> {
                 if began.elapsed() > Duration::from_secs(60) {
                     pause = Duration::from_millis(100);
                 }
-                plan.heartbeat.polled(number);
+                plan.heartbeat.polled(number, Instant::now());
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
@@ -172,8 +172,8 @@ impl<'p, T: Task> Worker<'p, T> {
                 Err(Trouble::Rewind(reason)) => self.rewind(&reason)?,
                 other => other?,
             }
-            if last_look.elapsed() > Duration::from_secs(1) {
-                last_look = Instant::now();
+            if last_poll - last_look > Duration::from_secs(1) {
+                last_look = last_poll;
                 let context = self.consumer.context();
                 self.engine()
                     .look_around(&context.ends.lock().unwrap_or_else(PoisonError::into_inner));
@@ -188,14 +188,15 @@ impl<'p, T: Task> Worker<'p, T> {
     /// One record, if there is one; deadlines; a commit, if it is time.
     fn turn(&self, last_poll: &mut Instant) -> Result<(), Trouble> {
         let patience = if self.engine().is_open() { POLL_OPEN } else { POLL_IDLE };
+        let asked = Instant::now();
         let polled = self.consumer.poll(patience);
-        self.plan.heartbeat.polled(self.number);
-        let gap = last_poll.elapsed();
-        self.plan.metrics.observe("poll_gap_seconds", &[], gap.as_secs_f64());
-        *last_poll = Instant::now();
+        let now = Instant::now();
+        self.plan.heartbeat.polled(self.number, now);
+        let gap = now - *last_poll;
+        *last_poll = now;
         let mut engine = self.engine();
         engine.trouble()?;
-        engine.polled_after(gap);
+        engine.polled(gap, now - asked);
         let quiet = polled.is_none();
         match polled {
             Some(Ok(message)) => engine.take(&message)?,

@@ -1,6 +1,6 @@
 //! Log lines for people on a terminal, JSON elsewhere. Words of patients and ids of calls are never logged.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -48,14 +48,18 @@ pub fn hush_panics() {
     std::panic::set_hook(Box::new(|info| {
         // `callward … | head`: a reader that has seen enough is no failure.
         let message = info.payload().downcast_ref::<String>();
-        if message.is_some_and(|message| message.starts_with("failed printing to stdout: Broken pipe")) {
+        let closed =
+            |message: &String| message.starts_with("failed printing to std") && message.contains("Broken pipe");
+        if message.is_some_and(closed) {
             std::process::exit(0);
         }
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         if tracing::dispatcher::has_been_set() {
             tracing::error!(place, "a panic; its message may hold a caller's words and is not told");
         } else {
-            eprintln!("callward: panicked at {place}; the message may hold a caller's words and is not told");
+            let told = format!("callward: panicked at {place}; the message may hold a caller's words and is not told");
+            // To print is to panic where nobody reads, and a panic here ends the process.
+            let _ = writeln!(std::io::stderr(), "{told}");
         }
     }));
 }

@@ -2,11 +2,11 @@
 //! words (or the topic and the partitions that this process holds), and every series exists at zero from the start.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Counter, CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder,
+};
 
 /// What kind of series it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -459,7 +459,6 @@ const WHYS: &[&str] = &[
     "persistence",
     "fair_chance",
     "chance_passed",
-    "at_once",
     "last_chance",
     "safety_floor",
     "still_raised",
@@ -559,7 +558,7 @@ impl Metrics {
     /// # Panics
     /// Where the name is not in the catalogue.
     pub fn add(&self, name: &'static str, labels: &[&str], by: f64) {
-        self.counters[name].with_label_values(labels).inc_by(by);
+        self.counter(name, labels).inc_by(by);
     }
 
     pub fn count(&self, name: &'static str, labels: &[&str]) {
@@ -581,7 +580,23 @@ impl Metrics {
     /// # Panics
     /// Where the name is not in the catalogue.
     pub fn observe(&self, name: &'static str, labels: &[&str], value: f64) {
-        self.histograms[name].with_label_values(labels).observe(value);
+        self.histogram(name, labels).observe(value);
+    }
+
+    /// A series to be observed often: looking it up costs more than observing it.
+    ///
+    /// # Panics
+    /// Where the name is not in the catalogue.
+    pub fn histogram(&self, name: &'static str, labels: &[&str]) -> Histogram {
+        self.histograms[name].with_label_values(labels)
+    }
+
+    /// A series to be counted often.
+    ///
+    /// # Panics
+    /// Where the name is not in the catalogue.
+    pub fn counter(&self, name: &'static str, labels: &[&str]) -> Counter {
+        self.counters[name].with_label_values(labels)
     }
 
     /// Forgets the series of a partition that is held no longer.
@@ -606,76 +621,6 @@ impl Metrics {
     }
 }
 
-/// Signs of life of the workers, for health checks.
-#[derive(Debug)]
-pub struct Heartbeat {
-    /// A clock that nobody sets: after a step back a worker that is stuck would seem to tick.
-    began: Instant,
-    /// When each worker polled last, in milliseconds since then.
-    polls: Vec<AtomicI64>,
-    /// Partitions that each worker refuses.
-    refused: Vec<AtomicUsize>,
-    ready: Vec<AtomicBool>,
-}
-
-/// Seconds without a poll after which a worker counts as stuck: more than waiting for the brokers may take, which a
-/// restart would not mend.
-const STUCK_SECONDS: i64 = 40;
-
-impl Heartbeat {
-    pub fn of(workers: usize) -> Arc<Self> {
-        Arc::new(Self {
-            began: Instant::now(),
-            polls: (0..workers).map(|_| AtomicI64::new(0)).collect(),
-            refused: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
-            ready: (0..workers).map(|_| AtomicBool::new(false)).collect(),
-        })
-    }
-
-    fn now(&self) -> i64 {
-        self.began.elapsed().as_millis() as i64
-    }
-
-    /// # Panics
-    /// Where there is no worker of this number.
-    pub fn polled(&self, worker: usize) {
-        self.polls[worker].store(self.now(), Ordering::Relaxed);
-    }
-
-    /// # Panics
-    /// Where there is no worker of this number.
-    pub fn refuses(&self, worker: usize, partitions: usize) {
-        self.refused[worker].store(partitions, Ordering::Relaxed);
-    }
-
-    /// No worker runs yet, and none is missing.
-    pub fn waiting(&self) {
-        (0..self.polls.len()).for_each(|worker| self.polled(worker));
-    }
-
-    /// A worker was given its share of the partitions and has read their state back, or is at work no longer.
-    ///
-    /// # Panics
-    /// Where there is no worker of this number.
-    pub fn worker_ready(&self, worker: usize, ready: bool) {
-        self.ready[worker].store(ready, Ordering::Relaxed);
-    }
-
-    /// Every worker's loop ticks.
-    pub fn alive(&self) -> bool {
-        let now = self.now();
-        let ticks = |last: &AtomicI64| now - last.load(Ordering::Relaxed) < STUCK_SECONDS * 1000;
-        self.polls.iter().all(ticks)
-    }
-
-    /// Clients connected, producer ready, model loaded, loop ticking, no partition refused: it can do its work if asked.
-    pub fn ready(&self) -> bool {
-        let refuses = |refused: &AtomicUsize| refused.load(Ordering::Relaxed) > 0;
-        let works = |ready: &AtomicBool| ready.load(Ordering::Relaxed);
-        self.alive() && self.ready.iter().all(works) && !self.refused.iter().any(refuses)
-    }
-}
-
 /// The wall clock in milliseconds since 1970: for shells alone, pure code is told the time.
 #[expect(
     clippy::disallowed_methods,
@@ -693,22 +638,6 @@ mod tests {
     use crate::alert::{State, Why};
     use crate::call::Fate;
     use crate::record::{Reason, Slip};
-
-    #[test]
-    fn one_worker_that_stands_still_is_seen_beside_another_that_polls() {
-        let heartbeat = Heartbeat::of(2);
-        heartbeat.worker_ready(0, true);
-        assert!(heartbeat.alive() && !heartbeat.ready());
-        heartbeat.worker_ready(1, true);
-        assert!(heartbeat.ready());
-        heartbeat.polls[0].store(-STUCK_SECONDS * 1000, Ordering::Relaxed);
-        heartbeat.polled(1);
-        assert!(!heartbeat.alive() && !heartbeat.ready());
-        heartbeat.polled(0);
-        assert!(heartbeat.ready());
-        heartbeat.refuses(1, 1);
-        assert!(heartbeat.alive() && !heartbeat.ready());
-    }
 
     #[test]
     fn every_series_exists_from_the_start_where_its_labels_are_known() {

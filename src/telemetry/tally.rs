@@ -1,6 +1,8 @@
 //! What was counted of outcomes and waits to be told: those of a transaction that is not committed come again, and must
 //! not count twice.
 
+use prometheus::Histogram;
+
 use super::metrics::Metrics;
 use crate::alert::{Level, State};
 use crate::call::Fate;
@@ -8,6 +10,16 @@ use crate::pipeline::{Cause, Outcome};
 
 /// A series of one label, or of none.
 type Name = (&'static str, Option<&'static str>);
+
+/// Whether both were written at the same place in the program: a series that is named at two is told in two parts, which
+/// add up.
+fn is_same(one: Name, other: Name) -> bool {
+    std::ptr::eq(one.0, other.0)
+        && match (one.1, other.1) {
+            (Some(one), Some(other)) => std::ptr::eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+}
 
 /// Counts by series, and values to be put into histograms.
 #[derive(Debug, Default)]
@@ -95,7 +107,7 @@ impl Tally {
 
     fn add(&mut self, name: Name, by: f64) {
         // A few dozen series at most: looking through them costs less than hashing their names.
-        match self.counts.iter_mut().find(|(known, _)| *known == name) {
+        match self.counts.iter_mut().find(|(known, _)| is_same(*known, name)) {
             Some((_, sum)) => *sum += by,
             None => self.counts.push((name, by)),
         }
@@ -106,8 +118,14 @@ impl Tally {
         for ((series, label), sum) in self.counts {
             metrics.add(series, label.as_slice(), sum);
         }
-        for ((series, label), value) in self.values {
-            metrics.observe(series, label.as_slice(), value);
+        let mut histograms: Vec<(Name, Histogram)> = Vec::new();
+        for (name, value) in self.values {
+            let known = histograms.iter().position(|(known, _)| is_same(*known, name));
+            let place = known.unwrap_or_else(|| {
+                histograms.push((name, metrics.histogram(name.0, name.1.as_slice())));
+                histograms.len() - 1
+            });
+            histograms[place].1.observe(value);
         }
         if let Some(at) = self.last_decision {
             metrics.set("last_decision_timestamp_seconds", &[], at as f64 / 1000.0);

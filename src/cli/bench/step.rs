@@ -11,6 +11,7 @@ use crate::cli::{Common, Failure};
 use crate::pipeline::{Pipeline, Watched};
 use crate::record::{Body, Event, Limits, Speaker, decode};
 use crate::simulation;
+use crate::stream::{Incoming, Partition};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -156,40 +157,41 @@ fn adversarial(pipeline: &Pipeline) -> Result<Vec<f64>, Failure> {
     Ok(all.split_off(500))
 }
 
-/// Memory of many open calls, and the bytes of their state.
+/// Memory of many open calls in a partition, with all that it keeps beside them, and the bytes of their state.
 fn weigh(pipeline: &Pipeline, lines: &[&[u8]], count: usize) -> Result<(Option<f64>, f64), Failure> {
-    let mut bodies = Vec::new();
+    let mut bodies: Vec<serde_json::Value> = Vec::new();
     for line in lines {
-        let event = decode(line, None, &Limits::default())?.event;
-        if !matches!(event.body, Body::Ended(_)) {
-            bodies.push(event);
+        if !matches!(decode(line, None, &Limits::default())?.event.body, Body::Ended(_)) {
+            bodies.push(serde_json::from_slice(line)?);
         }
     }
-    let before = resident();
-    let mut open = Vec::with_capacity(count);
+    let (before, mut partition, limits) = (resident(), Partition::default(), Limits::default());
+    let mut state = 0;
     for number in 0..count {
-        let id = crate::record::CallId::new(&format!("call-{number:08}")).expect("a valid id");
-        let mut watched = Watched::new(id.clone());
         for place in 0..EVENTS_A_CALL {
-            let like = &bodies[(number * 7 + place) % bodies.len()];
-            let event = Event {
-                call_id: id.clone(),
-                seq: Some(place as u64),
-                event_id: None,
-                ..like.clone()
+            let mut event = bodies[(number * 7 + place) % bodies.len()].clone();
+            event["call_id"] = format!("call-{number:08}").into();
+            event["seq"] = place.into();
+            let payload = serde_json::to_vec(&event)?;
+            let record = Incoming {
+                offset: (number * EVENTS_A_CALL + place) as i64,
+                key: None,
+                payload: &payload,
+                heard_at: 0,
             };
-            pipeline.step(&mut watched, &event, drop);
+            partition.take(pipeline, &limits, &record, |output| {
+                std::hint::black_box(&output);
+            });
         }
-        open.push(watched);
+        partition.drain(pipeline, |_, value| state += value.map_or(0, |value| value.len()));
     }
     let grown = before
         .zip(resident())
         .map(|(before, after)| (after - before) as f64 / count as f64);
-    let sample = open.iter().step_by((count / 1000).max(1));
-    let (bytes, calls) = sample.fold((0, 0), |(bytes, calls), watched| {
-        (bytes + watched.to_bytes(pipeline.reader()).len(), calls + 1)
-    });
-    Ok((grown, bytes as f64 / f64::from(calls.max(1))))
+    if partition.calls() != count {
+        return Err(anyhow::anyhow!("{} of {count} calls are open", partition.calls()).into());
+    }
+    Ok((grown, state as f64 / count.max(1) as f64))
 }
 
 /// Bytes of resident memory, where the system tells.

@@ -75,7 +75,7 @@ impl Task for Floor {
         Ok(())
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>, outputs: &mut Outputs<'_>) {
+    fn take(&mut self, message: &BorrowedMessage<'_>, _: i64, outputs: &mut Outputs<'_>) {
         let plan = outputs.plan;
         let key = message.key().unwrap_or_default();
         let all = sent(plan);
@@ -131,7 +131,7 @@ impl Task for Count {
         Ok(())
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>, outputs: &mut Outputs<'_>) {
+    fn take(&mut self, message: &BorrowedMessage<'_>, _: i64, outputs: &mut Outputs<'_>) {
         let plan = outputs.plan;
         let Ok(decoded) = decode(message.payload().unwrap_or_default(), message.key(), &plan.limits) else {
             return;
