@@ -50,10 +50,16 @@ pub enum RegistryError {
         found: f64,
         expected: f64,
     },
-    #[error("no version of the model is named champion: promote one")]
+    #[error("no version of the model is named champion: promote one, or name one")]
     NoChampion,
-    #[error("there is no version {version}")]
-    NoVersion { version: String },
+    #[error("there is no version {version} in {folder} (there are: {versions}); --models names another folder")]
+    NoVersion {
+        version: String,
+        folder: String,
+        versions: String,
+    },
+    #[error("there is no folder {folder} with models: run this in the clone, or name one with --models")]
+    NoFolder { folder: String },
     #[error("{0}")]
     Refused(String),
 }
@@ -86,6 +92,9 @@ pub struct DataSource {
     #[serde(default)]
     pub made_up_endings: bool,
     pub sha256: String,
+    /// Of the labels beside the calls; versions up to 0007 do not name them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_sha256: Option<String>,
 }
 
 /// A row of `golden.jsonl`: the first events of a call that we wrote, and what the program made of them.
@@ -182,6 +191,11 @@ impl Version {
             self.sha256.clone(),
             policy,
         ))
+    }
+
+    /// What the version learned from this file, if it did.
+    pub fn learned_from(&self, source: &DataSource) -> Option<&DataSource> {
+        self.manifest.data.iter().find(|data| data.sha256 == source.sha256)
     }
 
     fn check_golden(&self, bytes: &[u8]) -> Result<(), RegistryError> {
@@ -282,7 +296,20 @@ pub struct Move {
     pub alias: String,
     pub from: Option<String>,
     pub to: String,
+    #[serde(flatten)]
+    pub grounds: Grounds,
+}
+
+/// Why the champion moves, and who says so.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Grounds {
     pub reason: String,
+    /// Files of the labelled calls on which it was compared with the champion before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compared_on: Vec<String>,
+    /// Gates that the version failed, and why it was promoted all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub despite: Option<String>,
     pub approved_by: String,
 }
 
@@ -304,7 +331,17 @@ impl Registry {
         self.folder.join(version)
     }
 
+    fn check_folder(&self) -> Result<(), RegistryError> {
+        if self.folder.is_dir() {
+            return Ok(());
+        }
+        Err(RegistryError::NoFolder {
+            folder: self.folder.display().to_string(),
+        })
+    }
+
     pub fn versions(&self) -> Result<Vec<String>, RegistryError> {
+        self.check_folder()?;
         let failed = |error| RegistryError::Io {
             path: self.folder.display().to_string(),
             error,
@@ -333,22 +370,25 @@ impl Registry {
         if !folder.join("manifest.json").is_file() {
             return Err(RegistryError::NoVersion {
                 version: version.to_owned(),
+                folder: self.folder.display().to_string(),
+                versions: self.versions()?.join(", "),
             });
         }
         Version::from_folder(&folder)
     }
 
     pub fn champion(&self) -> Result<Version, RegistryError> {
+        self.check_folder()?;
         self.load(&self.aliases()?.champion.ok_or(RegistryError::NoChampion)?)
     }
 
-    /// Makes a verified version the champion; the move is written down with its reason.
-    pub fn promote(&self, version: &str, reason: &str, by: &str, at: &str) -> Result<Move, RegistryError> {
-        self.make_champion(version, PROMOTED, reason, by, at)
+    /// Makes a verified version the champion; the move is written down with its grounds.
+    pub fn promote(&self, version: &str, grounds: Grounds, at: &str) -> Result<Move, RegistryError> {
+        self.make_champion(version, PROMOTED, grounds, at)
     }
 
-    fn make_champion(&self, version: &str, how: &str, reason: &str, by: &str, at: &str) -> Result<Move, RegistryError> {
-        if reason.trim().is_empty() || by.trim().is_empty() {
+    fn make_champion(&self, version: &str, how: &str, grounds: Grounds, at: &str) -> Result<Move, RegistryError> {
+        if grounds.reason.trim().is_empty() || grounds.approved_by.trim().is_empty() {
             return Err(RegistryError::Refused("a promotion needs a reason and a name".into()));
         }
         self.verify(version)?;
@@ -364,14 +404,13 @@ impl Registry {
                 alias: how.to_owned(),
                 from,
                 to: version.to_owned(),
-                reason: reason.to_owned(),
-                approved_by: by.to_owned(),
+                grounds,
             },
         )
     }
 
     /// Back to the champion before this one.
-    pub fn rollback(&self, reason: &str, by: &str, at: &str) -> Result<Move, RegistryError> {
+    pub fn rollback(&self, grounds: Grounds, at: &str) -> Result<Move, RegistryError> {
         let now = self.aliases()?.champion;
         // The champions in force, one above the other: moving back to the one below takes the top off.
         let mut stack: Vec<String> = Vec::new();
@@ -388,7 +427,7 @@ impl Registry {
             .map(|at| stack[at].clone())
             .filter(|_| stack.last() == now.as_ref());
         match below {
-            Some(version) => self.make_champion(&version, ROLLED_BACK, reason, by, at),
+            Some(version) => self.make_champion(&version, ROLLED_BACK, grounds, at),
             None => Err(RegistryError::Refused("there was no champion before this one".into())),
         }
     }
@@ -429,8 +468,13 @@ impl Registry {
         self.verify(&self.aliases()?.champion.ok_or(RegistryError::NoChampion)?)
     }
 
-    /// Refuses the number of a version that exists.
+    /// Refuses the number of a version that exists, or that was champion once: two models of one number in the history
+    /// could not be told apart.
     pub fn refuse_existing(&self, version: &str) -> Result<(), RegistryError> {
+        if self.history()?.iter().any(|moved| moved.to == version) {
+            let message = format!("version {version} was champion before (history.jsonl): choose another number");
+            return Err(RegistryError::Refused(message));
+        }
         if self.folder_of(version).join("manifest.json").exists() {
             let message = format!("version {version} exists and versions are immutable: choose another number");
             return Err(RegistryError::Refused(message));

@@ -16,6 +16,7 @@ use crate::config::{Config, DEFAULT};
 pub struct Args {
     #[command(subcommand)]
     command: ConfigCommand,
+    /// A TOML file; `config show --defaults` prints all keys. Variables of the environment win over it.
     #[arg(long, global = true, env = "CALLWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -39,11 +40,18 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         ConfigCommand::Check => {
             let config = Config::load(args.config.as_deref()).map_err(gate)?;
             config.check_host().map_err(gate)?;
-            serve::pipeline(&config, common)?;
+            let model = serve::pipeline(&config, common)?.model_label().to_owned();
             if !config.webhook.url.is_empty() {
                 crate::delivery::Courier::new(&config.webhook).map_err(gate)?;
             }
-            println!("the configuration makes sense and its model holds");
+            if common.output.is_json() {
+                println!("{}", serde_json::json!({ "holds": true, "model": model }));
+            } else {
+                match &args.config {
+                    Some(file) => println!("{} makes sense, and {model} holds", file.display()),
+                    None => println!("the defaults make sense, and {model} holds; --config names a file"),
+                }
+            }
         }
         ConfigCommand::Show { defaults: true } => print!("{DEFAULT}"),
         ConfigCommand::Show { defaults: false } => {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::evaluation::{Corpus, Label, LabelledCall, Phrase, is_unread};
 use crate::record::{Event, Limits, decode};
-use crate::registry::DataSource;
+use crate::registry::{DataSource, Version};
 use crate::risk::{FOLDS, folds_of};
 
 /// Calls of one file in the order of their first events.
@@ -38,28 +38,39 @@ pub fn labels_beside(calls: &Path) -> Result<PathBuf> {
         calls.with_file_name(name.replace(".ndjson", "-labels.ndjson")),
         calls.with_file_name(name.replace("calls", "labels")),
     ];
-    match candidates.iter().find(|path| path.is_file() && *path != calls) {
-        Some(path) => Ok(path.clone()),
-        None => bail!(
-            "no labels beside {}: expected {} or {}",
-            calls.display(),
-            candidates[0].display(),
-            candidates[1].display()
-        ),
+    let others: Vec<&PathBuf> = candidates.iter().filter(|path| *path != calls).collect();
+    if let Some(path) = others.iter().find(|path| path.is_file()) {
+        return Ok(path.to_path_buf());
+    }
+    if !calls.is_file() {
+        bail!("there is no file {}", calls.display());
+    }
+    match others.as_slice() {
+        [] => bail!("{}: calls with labels stand in a file named *.ndjson", calls.display()),
+        _ => {
+            let expected: Vec<String> = others.iter().map(|path| path.display().to_string()).collect();
+            bail!(
+                "no labels beside {}: expected {}",
+                calls.display(),
+                expected.join(" or ")
+            )
+        }
     }
 }
 
 pub fn read_labelled(path: &Path) -> Result<(Vec<LabelledCall>, DataSource)> {
-    let (calls, source) = read_calls(path)?;
+    let (calls, mut source) = read_calls(path)?;
     let labels_path = labels_beside(path)?;
     let bytes = std::fs::read(&labels_path).with_context(|| format!("cannot read {}", labels_path.display()))?;
+    source.labels_sha256 = Some(crate::signals::hex(&Sha256::digest(&bytes)));
     let mut labels: HashMap<String, Label> = HashMap::new();
     for (number, line) in lines(&bytes) {
         let label: Label =
             serde_json::from_slice(line).with_context(|| format!("{} line {number}", labels_path.display()))?;
         labels.insert(label.call_id.clone(), label);
     }
-    let mut labelled = Vec::with_capacity(calls.len());
+    let all = calls.len();
+    let mut labelled = Vec::with_capacity(all);
     for events in calls {
         let id = events[0].call_id.as_str();
         if let Some(label) = labels.remove(id) {
@@ -69,7 +80,28 @@ pub fn read_labelled(path: &Path) -> Result<(Vec<LabelledCall>, DataSource)> {
     if labelled.is_empty() {
         bail!("no call of {} has a label in {}", path.display(), labels_path.display());
     }
+    if labelled.len() < all {
+        eprintln!(
+            "{}: {} of {all} calls have no label and are left out",
+            path.display(),
+            all - labelled.len()
+        );
+    }
+    source.calls = labelled.len();
     Ok((labelled, source))
+}
+
+/// Figures on what a version learned from tell little, and nobody should take them for more.
+pub fn warn_if_learned_from(version: &Version, source: &DataSource) {
+    let Some(learned) = version.learned_from(source) else {
+        return;
+    };
+    let apart = match learned.kept_apart {
+        0 => "",
+        _ => ", but for the third that was kept apart (evaluate --split-unread)",
+    };
+    let (label, name) = (version.model.label(), &source.name);
+    eprintln!("warning: {label} was trained on {name}{apart}: figures on it flatter");
 }
 
 /// Single turns of one file.
@@ -93,6 +125,7 @@ fn source_of(path: &Path, calls: usize, bytes: &[u8]) -> DataSource {
         kept_apart: 0,
         made_up_endings: false,
         sha256: crate::signals::hex(&Sha256::digest(bytes)),
+        labels_sha256: None,
     }
 }
 

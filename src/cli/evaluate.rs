@@ -9,7 +9,7 @@ use super::{Common, Failure, Judge, data, serve};
 use crate::alert::{Alert, Policy};
 use crate::config::Config;
 use crate::evaluation::{
-    GRID, Interval, LabelledCall, Row, Section, bootstrap, is_unread, judge, page, share, sweep, table,
+    CallResult, GRID, LabelledCall, Row, Section, is_unread, judge, page, share_of, sweep, table, table_by_style,
 };
 use crate::pipeline::{Pipeline, outcomes_of};
 use crate::record::Body;
@@ -21,11 +21,11 @@ use crate::risk::Thresholds;
 /// Of twins with the same words one is counted, and those handed over at once stand apart.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  callward evaluate models/data/authored/calls-c.ndjson\n  \
+    after_help = "Examples:\n  callward evaluate models/data/authored/calls-t.ndjson\n  \
     callward evaluate ours.ndjson --model 0007\n  callward evaluate real.ndjson --split-unread --everyday talks.ndjson --html report.html"
 )]
 pub struct Args {
-    /// Files of calls with labels beside them; each is reported apart.
+    /// Files of calls with labels beside them; each is reported apart, and all together.
     #[arg(required = true)]
     calls: Vec<PathBuf>,
     /// Files of calls in which nobody needs a clinician: how many page.
@@ -50,6 +50,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let pipeline = serve::pipeline(&config, common)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut sections: Vec<Section> = Vec::new();
+    let (mut everyone, mut cases): (Vec<CallResult>, HashSet<(String, bool)>) = Default::default();
     for path in &args.calls {
         let (mut calls, source) = data::read_labelled(path)?;
         if args.without_actions {
@@ -57,7 +58,16 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
                 call.events.retain(|event| !matches!(event.body, Body::Action(_)));
             }
         }
+        data::warn_if_learned_from(&version, &source);
         let counted = counted(&calls);
+        if counted.len() < calls.len() {
+            eprintln!(
+                "{}: {} of {} calls count: one of each case, those handed over at once apart, and no unsure label",
+                path.display(),
+                counted.len(),
+                calls.len()
+            );
+        }
         let parts: Vec<(String, Vec<&LabelledCall>)> = if args.split_unread {
             let (unread, read) = counted.into_iter().partition(|call| is_unread(call.label.case()));
             vec![
@@ -69,6 +79,11 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         };
         for (name, calls) in parts {
             let results = judge(&pipeline, calls.iter().copied());
+            for (call, result) in calls.iter().zip(&results) {
+                if cases.insert((call.label.case().to_owned(), result.handed_over)) {
+                    everyone.push(result.clone());
+                }
+            }
             let measured = table(&name, &results);
             if args.html.is_some() {
                 sections.push(Section {
@@ -82,6 +97,10 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
             rows.extend(measured);
         }
     }
+    if args.calls.len() > 1 {
+        rows.extend(table("all files", &everyone));
+    }
+    rows.extend(table_by_style("all", &everyone));
     if let Some(path) = &args.html {
         let html = page(pipeline.model_label(), pipeline.policy().thresholds().alert, &sections);
         std::fs::write(path, html).with_context(|| format!("cannot write {}", path.display()))?;
@@ -98,10 +117,9 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
                     .any(Alert::is_page)
             })
             .collect();
-        let figure: Interval = bootstrap(&paged, |drawn| share(drawn.iter().map(|paged| **paged)));
         rows.push(Row {
             measure: format!("{}: paged", source.name),
-            figure,
+            figure: share_of(paged.into_iter()),
         });
     }
     if common.output.is_json() {
@@ -115,7 +133,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     for row in rows {
         let f = row.figure;
         println!(
-            "  {:72} {:.3} [{:.3}, {:.3}]  n={}",
+            "  {:84} {:.3} [{:.3}, {:.3}]  n={}",
             row.measure, f.value, f.low, f.high, f.n
         );
     }
@@ -142,7 +160,7 @@ fn by_threshold(version: &Version, config: &Config) -> Result<Vec<(f64, Pipeline
 
 /// One call of each case in which the matter was closed, and those handed over at the turn after the red flag; labels
 /// of low confidence are left out.
-fn counted(calls: &[LabelledCall]) -> Vec<&LabelledCall> {
+pub fn counted(calls: &[LabelledCall]) -> Vec<&LabelledCall> {
     let mut cases = HashSet::new();
     calls
         .iter()

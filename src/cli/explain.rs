@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", required_unless_present = "say")]
     calls: Option<PathBuf>,
     /// A sentence of a caller in place of a call.
-    #[arg(long, value_name = "TEXT", conflicts_with = "call")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "call", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     say: Vec<String>,
     /// Read with the lexicon of this folder in place of the model's.
     #[arg(long, value_name = "FOLDER", requires = "say")]
@@ -57,15 +57,11 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         };
         let reader = Reader::new(lexicon, learned);
         for text in &args.say {
-            println!("{text}");
-            for m in reader.matched(text) {
-                let status = m.status.map_or("", |status| status.as_str());
-                println!(
-                    "  {:40} {status:13} {:.2} trusted {:.2} {:?} by {:?}",
-                    m.concept, m.strength, m.trust, m.words, m.pattern
-                );
+            if common.output.is_json() {
+                println!("{}", read_in(&reader, text));
+            } else {
+                print_read(&reader, text);
             }
-            println!("  by wording: {}", loudest(&reader, text));
         }
         return Ok(());
     }
@@ -93,6 +89,33 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
         explanation.print();
     }
     Ok(())
+}
+
+/// What the lexicon reads in a sentence; whether it would page, a whole call alone tells.
+fn read_in(reader: &Reader, text: &str) -> serde_json::Value {
+    let matched = reader.matched(text).into_iter().map(|m| {
+        serde_json::json!({
+            "names": m.concept, "status": m.status.map(|status| status.as_str()), "strength": m.strength,
+            "trust": m.trust, "words": m.words, "pattern": m.pattern,
+        })
+    });
+    serde_json::json!({ "said": text, "matched": matched.collect::<Vec<_>>(), "wording": loudest(reader, text) })
+}
+
+fn print_read(reader: &Reader, text: &str) {
+    println!("{text}");
+    println!("  finding or part of one                   status        says  trust  words by pattern");
+    for m in reader.matched(text) {
+        let status = m.status.map_or("", |status| status.as_str());
+        println!(
+            "  {:40} {status:13} {:.2}  {:.2}   {:?} by {:?}",
+            m.concept, m.strength, m.trust, m.words, m.pattern
+        );
+    }
+    println!("  by wording: {}", loudest(reader, text));
+    println!(
+        "  says: how strongly the words say it, 0.9 outright, 0.55 by a hint; trust: how often the pattern was right in training"
+    );
 }
 
 /// Why the moment of highest risk was judged as it was.

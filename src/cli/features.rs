@@ -16,6 +16,7 @@ use crate::pipeline::outcomes_of;
 #[command(after_help = "Examples:\n  callward features calls.ndjson > features.ndjson\n  \
     callward features calls.ndjson --model 0007 --models models")]
 pub struct Args {
+    /// Files of calls with labels beside them.
     #[arg(required = true)]
     calls: Vec<PathBuf>,
     #[command(flatten)]

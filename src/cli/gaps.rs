@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::{Common, Failure, data};
-use crate::call::{Bounds, Call, Known};
+use crate::call::{Bounds, Call, Deed, Known};
 use crate::record::CallId;
 use crate::signals::{Lexicon, Reader, Source};
 
@@ -16,7 +16,7 @@ use crate::signals::{Lexicon, Reader, Source};
 ///
 /// Each turn is read with the question before it, as the beginning of a call. What else was read in it stands beside it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward gaps models/data/authored/phrases-e.ndjson\n  \
+#[command(after_help = "Examples:\n  callward gaps models/data/authored/phrases-k.ndjson\n  \
     callward gaps ours.ndjson --finding acute_chest_pain --finding suspected_dvt --output json\n  \
     callward gaps --acts tests/fixtures/handling.ndjson")]
 pub struct Args {
@@ -31,6 +31,7 @@ pub struct Args {
     /// Only these findings.
     #[arg(long, value_name = "ID")]
     finding: Vec<String>,
+    /// The lexicon to read with.
     #[arg(long, value_name = "FOLDER", default_value = "models/lexicon")]
     lexicon: PathBuf,
 }
@@ -160,11 +161,14 @@ fn acts(path: &Path, reader: &Reader, common: &Common) -> Result<(), Failure> {
             serde_json::from_str(line).with_context(|| format!("{} line {}", path.display(), number + 1))?;
         let turn = reader.agent(&sentence.text);
         let found: Vec<&str> = turn.acts.iter().map(|act| lexicon.concept(*act).id.as_str()).collect();
-        for other in found.iter().filter(|act| **act != sentence.act) {
+        // Several acts may be one deed: a clinician who rings at once is a hand-over.
+        let deed = Deed::of_act(&sentence.act);
+        let is_it = |act: &str| act == sentence.act || deed.is_some_and(|deed| Deed::of_act(act) == Some(deed));
+        for other in found.iter().filter(|act| !is_it(act)) {
             all.entry((*other).to_owned()).or_default().taken_for_it += 1;
         }
         let own = all.entry(sentence.act.clone()).or_default();
-        let understood = found.contains(&sentence.act.as_str()) || (sentence.act == "none" && found.is_empty());
+        let understood = found.iter().any(|act| is_it(act)) || (sentence.act == "none" && found.is_empty());
         let count = if sentence.kept {
             &mut own.kept_apart
         } else {

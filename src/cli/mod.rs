@@ -3,6 +3,7 @@
 //! Exit codes: 0 ok, 1 failure, 2 usage, 3 a check or gate failed, 4 a dependency cannot be reached.
 
 mod bench;
+mod compare;
 mod config;
 mod curve;
 mod data;
@@ -72,6 +73,7 @@ enum Command {
     Score(score::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    Compare(compare::Args),
     Curve(curve::Args),
     Bench(bench::Args),
     Explain(explain::Args),
@@ -124,6 +126,7 @@ pub fn run() -> ExitCode {
         Command::Score(args) => score::run(args, &common),
         Command::Train(args) => train::run(args, &common),
         Command::Evaluate(args) => evaluate::run(args, &common),
+        Command::Compare(args) => compare::run(args, &common),
         Command::Curve(args) => curve::run(args, &common),
         Command::Explain(args) => explain::run(args, &common),
         Command::Features(args) => features::run(args, &common),
@@ -180,14 +183,17 @@ struct Common {
 }
 
 impl Common {
+    /// Versions on disk: those of the folder that was named, else of the project that one stands in.
+    fn registry(&self) -> crate::registry::Registry {
+        crate::registry::Registry::open(self.models.as_deref().unwrap_or("models".as_ref()))
+    }
+
     /// The model to judge with: that of `--version`, else the champion of the folder, else the embedded one.
     fn version(&self, version: Option<&str>) -> Result<crate::registry::Version, Failure> {
-        use crate::registry::{Registry, Version};
         let loaded = match (&self.models, version) {
-            (Some(folder), Some(version)) => Registry::open(folder).load(version),
-            (Some(folder), None) => Registry::open(folder).champion(),
-            (None, Some(version)) => Registry::open(&PathBuf::from("models")).load(version),
-            (None, None) => Version::embedded(),
+            (_, Some(version)) => self.registry().load(version),
+            (Some(_), None) => self.registry().champion(),
+            (None, None) => crate::registry::Version::embedded(),
         };
         loaded.map_err(gate)
     }

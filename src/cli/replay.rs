@@ -28,6 +28,7 @@ use crate::telemetry::wall_millis;
     callward replay calls.ndjson --to kafka:9092 --at now"
 )]
 pub struct Args {
+    /// Files of events, one a line.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Broker to play onto.
@@ -42,6 +43,7 @@ pub struct Args {
     /// Seconds to which a longer gap between two events of all calls is cut.
     #[arg(long, default_value_t = 20.0)]
     longest_gap: f64,
+    /// A TOML file, as of `serve`: its topic, and how to log in.
     #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -25,6 +25,7 @@ pub struct Args {
     /// Say that it is meant: open calls are forgotten.
     #[arg(long)]
     yes: bool,
+    /// A TOML file, as of `serve`.
     #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// In place of kafka.brokers.

@@ -13,7 +13,7 @@ use crate::record::{Limits, decode};
 
 /// Judge recorded calls: NDJSON events in, one line of judgement an event out.
 ///
-/// Refused lines are told on stderr and in the summary; they do not fail the command.
+/// Refused lines are told on stderr and in the summary; they fail the command only where no line is left.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  callward score calls.ndjson > scores.ndjson\n  \
     callward score calls.ndjson --alerts-only\n  cat calls.ndjson | callward score -")]
@@ -39,8 +39,16 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     let mut output = BufWriter::with_capacity(1 << 20, io::stdout().lock());
     let summary = score(&pipeline, &config.limits, input, &mut output, args.alerts_only)?;
     output.flush()?;
-    eprintln!("{summary}");
+    tell(&summary);
+    if summary.events == 0 {
+        return Err(anyhow::anyhow!("{} holds no event that can be judged", args.file.display()).into());
+    }
     Ok(())
+}
+
+/// A reader of stderr that has gone, as of `2>&1 | head`, is no failure.
+fn tell(what: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{what}");
 }
 
 #[derive(Default)]
@@ -100,7 +108,7 @@ fn score(
             }
             Err(reject) => {
                 *summary.refused.entry(reject.reason.as_str()).or_default() += 1;
-                eprintln!("line {}: {reject}", summary.lines);
+                tell(format_args!("line {}: {reject}", summary.lines));
             }
         }
     }

@@ -17,8 +17,10 @@ use crate::stream::topics::{self, TopicsError};
 pub struct Args {
     #[command(subcommand)]
     command: TopicsCommand,
+    /// A TOML file, as of `serve`.
     #[arg(long, global = true, env = "CALLWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// In place of kafka.brokers.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     brokers: Option<String>,
 }
@@ -28,8 +30,10 @@ enum TopicsCommand {
     /// Create what is missing; what exists is left alone.
     Create {
         /// Of each topic: two to four for each worker at peak; changing it later moves calls.
+        /// Of each topic: no more workers than this find work at once.
         #[arg(long, default_value_t = 12)]
         partitions: i32,
+        /// Copies of each partition; 1 where there is one broker alone.
         #[arg(long, default_value_t = 3)]
         replication: i32,
     },

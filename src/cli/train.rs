@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::{Common, Failure, data};
-use crate::evaluation::{NeededLabel, Recipe, Section, Trained, page, table, train};
+use crate::evaluation::{BudgetRow, NeededLabel, Recipe, Row, Section, Trained, page, table, table_by_style, train};
 use crate::registry::{DataSource, GoldenRow, Manifest, NAME, RELIABILITY, Registry, WORDING, replay};
 use crate::signals::{Lexicon, Source};
 
@@ -17,9 +17,9 @@ use crate::signals::{Lexicon, Source};
 /// Same data, same seed, same bytes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  callward train models/data/authored/calls-?.ndjson --version 0008\n  \
-    callward train ours.ndjson --version 0008 --false-pages 0.05\n  \
-    callward train real.ndjson --made-up-endings real.ndjson --keep-third real.ndjson --version 0008"
+    after_help = "Examples:\n  callward train models/data/authored/calls-[c-h].ndjson --version 0009\n  \
+    callward train ours.ndjson --version 0009 --false-pages 0.05\n  \
+    callward train real.ndjson --made-up-endings real.ndjson --keep-third real.ndjson --version 0009"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -33,13 +33,14 @@ pub struct Args {
     /// Share of calls without need that may page, by which the threshold is chosen.
     #[arg(long, default_value_t = Recipe::default().false_pages)]
     false_pages: f64,
+    /// The same seed and data give the same bytes.
     #[arg(long, default_value_t = Recipe::default().seed)]
     seed: u64,
 }
 
 pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     // What can be refused is refused before the work.
-    let registry = Registry::open(&common.models.clone().unwrap_or_else(|| PathBuf::from("models")));
+    let registry = common.registry();
     registry.refuse_existing(&args.version)?;
     let golden = match &args.golden {
         Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
@@ -83,6 +84,7 @@ fn write(
     let model = serde_json::to_vec_pretty(&trained.model)?;
     let golden = golden_rows(golden, lexicon, trained)?;
     let rows: Vec<_> = table("out of fold", &trained.out_of_fold);
+    let by_style = table_by_style("out of fold", &trained.out_of_fold);
     let metrics: BTreeMap<String, f64> = rows.iter().map(|row| (row.measure.clone(), row.figure.value)).collect();
     let manifest = Manifest {
         name: NAME.into(),
@@ -101,6 +103,7 @@ fn write(
     };
     let evaluation = serde_json::json!({
         "out_of_fold": rows,
+        "out_of_fold_by_style": by_style,
         "budget": trained.budget,
         "wording_turns": { "needs": trained.wording_turns[0], "others": trained.wording_turns[1] },
         "rows": { "need": trained.rows.0, "risk": trained.rows.1 },
@@ -115,7 +118,10 @@ fn write(
         ("golden.jsonl".to_owned(), golden),
         ("evaluation.json".to_owned(), serde_json::to_vec_pretty(&evaluation)?),
         ("evaluation.html".to_owned(), report(trained, &rows).into_bytes()),
-        ("MODEL_CARD.md".to_owned(), card(&manifest, trained, &rows).into_bytes()),
+        (
+            "MODEL_CARD.md".to_owned(),
+            card(&manifest, trained, rows.iter().chain(&by_style)).into_bytes(),
+        ),
     ]);
     Ok(registry.write(&args.version, &files, manifest)?)
 }
@@ -162,8 +168,8 @@ fn golden_rows(text: &str, lexicon: &Arc<Lexicon>, trained: &Trained) -> Result<
 }
 
 /// Every call as judged by the fold that had not seen it.
-fn report(trained: &Trained, rows: &[crate::evaluation::Row]) -> String {
-    let needy = |row: &crate::evaluation::BudgetRow| {
+fn report(trained: &Trained, rows: &[Row]) -> String {
+    let needy = |row: &BudgetRow| {
         let count = |needed| trained.out_of_fold.iter().filter(|r| r.needed == needed).count() as f64;
         let (emergency, urgent) = (count(NeededLabel::Emergency), count(NeededLabel::Urgent));
         (row.emergency_in_time * emergency + row.urgent_in_time * urgent) / (emergency + urgent).max(1.0)
@@ -182,7 +188,7 @@ fn report(trained: &Trained, rows: &[crate::evaluation::Row]) -> String {
     page(&trained.model.label(), trained.model.thresholds.alert, &[section])
 }
 
-fn card(manifest: &Manifest, trained: &Trained, rows: &[crate::evaluation::Row]) -> String {
+fn card<'r>(manifest: &Manifest, trained: &Trained, rows: impl Iterator<Item = &'r Row>) -> String {
     use std::fmt::Write as _;
     let mut card = format!(
         "# {}@{}\n\nTwo-stage logistic model over clinical facts: need (does the caller need a clinician now or within \
@@ -244,7 +250,8 @@ fn card(manifest: &Manifest, trained: &Trained, rows: &[crate::evaluation::Row])
 }
 
 fn print(trained: &Trained, common: &Common) {
-    let rows = table("out of fold", &trained.out_of_fold);
+    let mut rows = table("out of fold", &trained.out_of_fold);
+    rows.extend(table_by_style("out of fold", &trained.out_of_fold));
     if common.output.is_json() {
         println!("{}", serde_json::json!({ "rows": rows, "budget": trained.budget }));
         return;
@@ -252,7 +259,7 @@ fn print(trained: &Trained, common: &Common) {
     for row in rows {
         let f = row.figure;
         println!(
-            "{:60} {:.3} [{:.3}, {:.3}]  n={}",
+            "{:84} {:.3} [{:.3}, {:.3}]  n={}",
             row.measure, f.value, f.low, f.high, f.n
         );
     }

@@ -23,8 +23,10 @@ use crate::stream::{Reach, login};
     callward watch --output json | jq .call_id"
 )]
 pub struct Args {
+    /// A TOML file, as of `serve`: needed where Kafka wants TLS or a password.
     #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// In place of kafka.brokers.
     #[arg(long, value_name = "HOST:PORT")]
     brokers: Option<String>,
     /// Also what pages nobody: level watch, and alerts that were cleared.
@@ -52,6 +54,10 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     };
     let mut next = BTreeMap::new();
     let mut consumer = alerts_consumer(&config, from, &mut next)?;
+    eprintln!(
+        "callward: watching {} at {}; Ctrl-C ends",
+        config.topics.alerts, config.kafka.brokers
+    );
     let mut lost = false;
     let mut said = String::new();
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();

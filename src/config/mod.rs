@@ -53,8 +53,12 @@ pub struct AlertSettings {
 pub enum ConfigError {
     #[error("cannot read {path}: {error}")]
     Read { path: String, error: std::io::Error },
-    #[error("{0}")]
-    Wrong(Box<figment::Error>),
+    #[error("{place}: {problem}")]
+    Wrong { place: String, problem: String },
+    #[error("the variable {0} is no setting: two underscores part section and key, as in CALLWARD_KAFKA__BROKERS")]
+    Variable(String),
+    #[error(transparent)]
+    Policy(#[from] crate::alert::PolicyError),
     #[error("{section}.{key}: {problem}")]
     Senseless {
         section: &'static str,
@@ -75,9 +79,27 @@ impl Config {
         }
         let section = |key: &figment::value::UncasedStr| key.as_str().contains("__");
         layers = layers.merge(Env::prefixed("CALLWARD_").filter(section).split("__"));
-        let config: Self = layers.extract().map_err(|error| ConfigError::Wrong(Box::new(error)))?;
+        let config: Self = layers.extract().map_err(|error| wrong(&error, file))?;
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        if let Some(slip) = names.into_iter().find(|name| config.is_slip(name)) {
+            return Err(ConfigError::Variable(slip));
+        }
         config.check()?;
         Ok(config)
+    }
+
+    /// Whether a variable of the environment is a setting but for one underscore, and would be ignored.
+    fn is_slip(&self, variable: &str) -> bool {
+        let Some(name) = variable.strip_prefix("CALLWARD_").map(str::to_lowercase) else {
+            return false;
+        };
+        let all = serde_json::to_value(self).expect("settings are plain data");
+        all.as_object().into_iter().flatten().any(|(section, keys)| {
+            let key = name
+                .strip_prefix(section.as_str())
+                .and_then(|rest| rest.strip_prefix('_'));
+            key.is_some_and(|key| keys.get(key).is_some())
+        })
     }
 
     /// What types alone cannot tell.
@@ -174,7 +196,7 @@ impl Config {
             },
         )
         .map(drop)
-        .or_else(|error| wrong("policy", "", error.to_string()))
+        .map_err(ConfigError::from)
     }
 
     /// What holds on the host of `serve` alone: calls may be judged elsewhere by the same configuration.
@@ -204,6 +226,25 @@ impl Config {
     /// The effective configuration as TOML. Secrets stand in files and never in here.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("settings are plain data")
+    }
+}
+
+/// What cannot be read, with where it stands.
+fn wrong(error: &figment::Error, file: Option<&Path>) -> ConfigError {
+    let from = error.metadata.as_ref().map_or("", |metadata| metadata.name.as_ref());
+    let place = match file {
+        _ if from.contains("environment") => "the environment".to_owned(),
+        Some(file) => file.display().to_string(),
+        None => "the configuration".to_owned(),
+    };
+    let key = if error.path.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", error.path.join("."))
+    };
+    ConfigError::Wrong {
+        place,
+        problem: format!("{key}{}", error.kind),
     }
 }
 
@@ -327,6 +368,26 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_with_one_underscore_is_a_slip() {
+        let config = Config::load(None).unwrap();
+        for slip in [
+            "CALLWARD_KAFKA_BROKERS",
+            "CALLWARD_DEAD_LETTER_PAYLOAD",
+            "CALLWARD_STREAM_COMMIT_INTERVAL_MS",
+        ] {
+            assert!(config.is_slip(slip), "{slip}");
+        }
+        for other in [
+            "CALLWARD_KAFKA__BROKERS",
+            "CALLWARD_CONFIG",
+            "CALLWARD_HTTP_PORT",
+            "KAFKA_BROKERS",
+        ] {
+            assert!(!config.is_slip(other), "{other}");
+        }
+    }
+
+    #[test]
     fn a_slip_names_the_key() {
         let folder = std::env::temp_dir().join(format!("callward-config-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -335,7 +396,8 @@ mod tests {
             ("[kafka]\nbroker = \"a:1\"", "broker"),
             ("[stream]\nworkers = \"two\"", "workers"),
             ("[stream]\ntransaction_timeout_ms = 9000", "session_timeout_ms"),
-            ("[policy]\nclear_share = 1.5", "clear_share"),
+            ("[kafka]\nbrokers = 7", "callward.toml: kafka.brokers: "),
+            ("[policy]\nclear_share = 1.5", "policy.clear_share is 1.5"),
             ("[kafka]\nsasl_mechanism = \"OAUTHBEARER\"", "sasl_token_file"),
             ("[webhook]\nmax_age_seconds = 0", "max_age_seconds"),
             ("[topics]\nalerts = \"calls.scores\"", "calls.scores"),

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use plotters::prelude::*;
 
-use super::{Baselines, CallResult, NeededLabel, Row, bootstrap, share};
+use super::report::pages_of_a_day;
+use super::{Baselines, CallResult, NeededLabel, Row, share, share_of};
 
 /// What one file of calls came to.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;ma
 pub fn page(model: &str, threshold: f64, sections: &[Section]) -> String {
     let mut html = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{model}: evaluation</title><style>{STYLE}</style>\
-         <h1>{model}</h1><p>Alert from a risk of {threshold}. The unit is the call; intervals are 95 %, by bootstrap. \
+         <h1>{model}</h1><p>Alert from a risk of {threshold}. The unit is the call; intervals are 95 %, of shares by Wilson, else by bootstrap. \
          A page is in time where it comes by the sentence that closes the matter or the action behind it. Not a medical \
          device; labels were given by reading, not by outcome.</p>"
     );
@@ -273,26 +274,23 @@ fn with_interval(calls: &[&&CallResult], holds: &dyn Fn(&CallResult) -> bool) ->
     if calls.is_empty() {
         return "no calls".into();
     }
-    let each: Vec<bool> = calls.iter().map(|call| holds(call)).collect();
-    let f = bootstrap(&each, |drawn| share(drawn.iter().map(|yes| **yes)));
+    let f = share_of(calls.iter().map(|call| holds(call)));
     format!("{:.2} [{:.2}, {:.2}] of {}", f.value, f.low, f.high, f.n)
 }
 
 fn days(html: &mut String, calls: &[&CallResult]) {
-    let needy = share(calls.iter().filter(|c| c.is_need()).map(|c| c.page.is_some()));
-    let others = share(calls.iter().filter(|c| !c.is_need()).map(|c| c.page.is_some()));
     html.push_str(
         "<h3>Pages on a day</h3><p class=\"note\">If all other calls of the day were like those of this file; on an \
          appointments line most speak of no symptom at all.</p><table><tr><th>needy calls in 100<th>pages per 100 calls<th>share that is right",
     );
     for rate in [0.01, 0.02, 0.05] {
-        let (right, wrong) = (rate * needy, (1.0 - rate) * others);
+        let (pages, right) = pages_of_a_day(calls, rate);
         let _ = write!(
             html,
             "<tr><td class=n>{:.0}<td class=n>{:.1}<td class=n>{:.2}",
             rate * 100.0,
-            (right + wrong) * 100.0,
-            right / (right + wrong)
+            pages * 100.0,
+            right
         );
     }
     html.push_str("</table>");

@@ -1,8 +1,10 @@
 //! What a judge made of labelled calls, call by call and as a table.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use super::{Baselines, Interval, LabelledCall, NeededLabel, auroc, bootstrap, recall_at, share};
+use super::{Baselines, Interval, LabelledCall, NeededLabel, auroc, bootstrap, recall_at, share, share_of};
 use crate::pipeline::{Outcome, Pipeline, outcomes_of};
 use crate::record::{Act, Body};
 use crate::signals::Status;
@@ -82,6 +84,11 @@ impl CallResult {
     pub fn paged_in_time(&self) -> bool {
         self.page.is_some_and(|page| page <= self.closing)
     }
+
+    /// Events from the red flag to the page; `None` where it paged before, or not at all.
+    pub fn wait(&self) -> Option<u64> {
+        self.page?.checked_sub(self.red_flag?)
+    }
 }
 
 /// Findings that were read as present before this event and not taken back.
@@ -152,57 +159,192 @@ pub struct Row {
     pub figure: Interval,
 }
 
-/// The measures of a set of calls; twins that were handed over at once stand apart.
-pub fn table(name: &str, results: &[CallResult]) -> Vec<Row> {
-    let (twins, own): (Vec<CallResult>, Vec<CallResult>) = results.iter().cloned().partition(|r| r.handed_over);
-    let mut rows = Vec::new();
-    let mut add = |measure: &str, calls: &[CallResult], f: &dyn Fn(&[&CallResult]) -> f64| {
-        if !calls.is_empty() {
-            rows.push(Row {
-                measure: format!("{name}: {measure}"),
-                figure: bootstrap(calls, f),
-            });
+/// What a set of calls is measured by.
+pub(super) struct Measure {
+    pub name: &'static str,
+    /// The calls that it rests on; twins that were handed over at once stand apart.
+    pub of: fn(&CallResult) -> bool,
+    pub value: Value,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Value {
+    /// How many of the calls do.
+    Share(fn(&CallResult) -> bool),
+    Of(fn(&[&CallResult]) -> f64),
+}
+
+impl Value {
+    pub fn of(self, calls: &[&CallResult]) -> f64 {
+        match self {
+            Self::Share(does) => share(calls.iter().map(|call| does(call))),
+            Self::Of(value) => value(calls),
         }
-    };
-    let split = |calls: &[&CallResult]| -> (Vec<f64>, Vec<f64>) {
-        let pick = |need: bool| calls.iter().filter(|c| c.is_need() == need).map(|c| c.need).collect();
-        (pick(true), pick(false))
-    };
-    add("AUROC of need", &own, &|calls| {
-        let (positives, negatives) = split(calls);
-        auroc(&positives, &negatives)
-    });
-    add("recall at 10 % false alarms", &own, &|calls| {
-        let (positives, negatives) = split(calls);
-        recall_at(&positives, &negatives, 0.1)
-    });
-    for needed in [NeededLabel::Emergency, NeededLabel::Urgent] {
-        let calls: Vec<CallResult> = own.iter().filter(|c| c.needed == needed).cloned().collect();
-        add(
-            &format!("{}, paged by the closing", needed.as_str()),
-            &calls,
-            &|calls| share(calls.iter().map(|c| c.paged_in_time())),
-        );
     }
-    let harmless: Vec<CallResult> = own.iter().filter(|c| !c.is_need()).cloned().collect();
-    add("no need, paged", &harmless, &|calls| {
-        share(calls.iter().map(|c| c.page.is_some()))
+
+    fn with_interval(self, calls: &[&CallResult]) -> Interval {
+        match self {
+            Self::Share(does) => share_of(calls.iter().map(|call| does(call))),
+            Self::Of(value) => bootstrap(calls, |drawn| {
+                value(&drawn.iter().map(|call| **call).collect::<Vec<_>>())
+            }),
+        }
+    }
+}
+
+/// Needy calls in a hundred of the day on which it is told how many pages are right.
+const NEEDY_OF_A_DAY: f64 = 0.02;
+
+pub(super) const MEASURES: [Measure; 8] = [
+    Measure {
+        name: "AUROC of need",
+        of: |call| !call.handed_over,
+        value: Value::Of(|calls| {
+            let (positives, negatives) = needs(calls);
+            auroc(&positives, &negatives)
+        }),
+    },
+    Measure {
+        name: "recall at 10 % false alarms",
+        of: |call| !call.handed_over,
+        value: Value::Of(|calls| {
+            let (positives, negatives) = needs(calls);
+            recall_at(&positives, &negatives, 0.1)
+        }),
+    },
+    Measure {
+        name: "emergency, paged by the closing",
+        of: |call| !call.handed_over && call.needed == NeededLabel::Emergency,
+        value: Value::Share(CallResult::paged_in_time),
+    },
+    Measure {
+        name: "urgent, paged by the closing",
+        of: |call| !call.handed_over && call.needed == NeededLabel::Urgent,
+        value: Value::Share(CallResult::paged_in_time),
+    },
+    Measure {
+        name: "no need, paged",
+        of: |call| !call.handed_over && !call.is_need(),
+        value: Value::Share(|call| call.page.is_some()),
+    },
+    Measure {
+        name: "pages that are right on a day with 2 needy calls in 100",
+        of: |call| !call.handed_over,
+        value: Value::Of(|calls| pages_of_a_day(calls, NEEDY_OF_A_DAY).1),
+    },
+    Measure {
+        name: "handed over, paged all the same",
+        of: |call| call.handed_over,
+        value: Value::Share(|call| call.page.is_some()),
+    },
+    Measure {
+        name: "events from red flag to page, median",
+        of: |call| !call.handed_over && call.is_need() && call.wait().is_some(),
+        value: Value::Of(|calls| {
+            let mut waits: Vec<u64> = calls.iter().filter_map(|call| call.wait()).collect();
+            waits.sort_unstable();
+            waits.get(waits.len() / 2).map_or(f64::NAN, |wait| *wait as f64)
+        }),
+    },
+];
+
+/// Pages for each call, and the share of them that is right, if this share of the day's calls were in need and all were
+/// like these.
+pub(super) fn pages_of_a_day(calls: &[&CallResult], needy: f64) -> (f64, f64) {
+    let paged = |need: bool| {
+        let calls = calls.iter().filter(|call| call.is_need() == need);
+        share(calls.map(|call| call.page.is_some()))
+    };
+    let (right, wrong) = (needy * paged(true), (1.0 - needy) * paged(false));
+    (right + wrong, right / (right + wrong))
+}
+
+/// Needs of the calls with need, and of the others.
+fn needs(calls: &[&CallResult]) -> (Vec<f64>, Vec<f64>) {
+    let of = |need: bool| {
+        let calls = calls.iter().filter(|call| call.is_need() == need);
+        calls.map(|call| call.need).collect()
+    };
+    (of(true), of(false))
+}
+
+/// The measures of a set of calls, those left out that rest on none or are not defined on these.
+pub fn table(name: &str, results: &[CallResult]) -> Vec<Row> {
+    let rows = MEASURES.iter().map(|measure| {
+        let calls: Vec<&CallResult> = results.iter().filter(|call| (measure.of)(call)).collect();
+        Row {
+            measure: format!("{name}: {}", measure.name),
+            figure: measure.value.with_interval(&calls),
+        }
     });
-    add("handed over, paged all the same", &twins, &|calls| {
-        share(calls.iter().map(|c| c.page.is_some()))
+    rows.filter(|row| !row.figure.value.is_nan()).collect()
+}
+
+/// The same for each style of talk apart, where there are several: one figure for all of them hides the worst.
+pub fn table_by_style(name: &str, results: &[CallResult]) -> Vec<Row> {
+    let styles: BTreeSet<&str> = results.iter().map(|call| call.style.as_str()).collect();
+    if styles.len() < 2 {
+        return Vec::new();
+    }
+    let rows = styles.into_iter().flat_map(|style| {
+        let own: Vec<CallResult> = results.iter().filter(|call| call.style == style).cloned().collect();
+        let style = if style.is_empty() { "no style" } else { style };
+        table(&format!("{name}, {style}"), &own)
     });
-    let told: Vec<CallResult> = own
-        .iter()
-        .filter(|c| c.is_need() && c.page.zip(c.red_flag).is_some_and(|(page, flag)| page >= flag))
-        .cloned()
-        .collect();
-    add("events from red flag to page, median", &told, &|calls| {
-        let mut waits: Vec<u64> = calls
-            .iter()
-            .filter_map(|c| c.page.zip(c.red_flag).map(|(page, flag)| page - flag))
-            .collect();
-        waits.sort_unstable();
-        waits.get(waits.len() / 2).map_or(f64::NAN, |wait| *wait as f64)
-    });
-    rows
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::Baselines;
+
+    fn call(style: &str, needed: NeededLabel, page: Option<u64>) -> CallResult {
+        CallResult {
+            call_id: String::new(),
+            source: String::new(),
+            style: style.into(),
+            needed,
+            handed_over: false,
+            need: 0.5,
+            page,
+            closing: 9,
+            red_flag: None,
+            channel: "phone",
+            age: None,
+            sex: None,
+            labelled: Vec::new(),
+            read: Vec::new(),
+            baselines: Baselines::default(),
+        }
+    }
+
+    #[test]
+    fn pages_of_a_day_are_weighed_by_how_many_are_in_need() {
+        use NeededLabel::{None as NoNeed, Urgent};
+        let calls = [
+            call("", Urgent, Some(3)),
+            call("", NoNeed, Some(3)),
+            call("", NoNeed, None),
+        ];
+        let (pages, right) = pages_of_a_day(&calls.iter().collect::<Vec<_>>(), 0.02);
+        assert!((pages - (0.02 + 0.98 * 0.5)).abs() < 1e-12 && (right - 0.02 / 0.51).abs() < 1e-12);
+        // Where nothing pages no share is right or wrong: the row is left out, and a manifest holds numbers alone.
+        let silent = [call("", Urgent, None), call("", NoNeed, None)];
+        let rows = table("silent", &silent);
+        assert!(rows.len() > 3 && rows.iter().all(|row| row.figure.value.is_finite()));
+    }
+
+    #[test]
+    fn styles_are_told_apart_where_there_are_several() {
+        let calls = [
+            call("dialogue", NeededLabel::Urgent, None),
+            call("letter", NeededLabel::Urgent, Some(2)),
+        ];
+        assert!(table_by_style("all", &calls[..1]).is_empty());
+        let rows = table_by_style("all", &calls);
+        let of = |name: &str| rows.iter().find(|row| row.measure == name).map(|row| row.figure.value);
+        assert_eq!(of("all, dialogue: urgent, paged by the closing"), Some(0.0));
+        assert_eq!(of("all, letter: urgent, paged by the closing"), Some(1.0));
+    }
 }

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
+use sha2::Digest as _;
+
 fn callward(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_callward"))
         .args(args)
@@ -19,7 +21,7 @@ fn text(bytes: &[u8]) -> String {
 fn every_command_has_help_with_examples() {
     for command in [
         "demo", "serve", "watch", "replay", "topics", "config", "score", "train", "evaluate", "bench", "explain",
-        "models", "reset",
+        "models", "reset", "compare",
     ] {
         let help = callward(&[command, "--help"]);
         assert!(help.status.success(), "{command}");
@@ -145,11 +147,10 @@ fn training_twice_gives_the_same_bytes() {
     assert!(!again.status.success(), "versions are immutable");
 }
 
-#[test]
-fn a_promotion_is_written_down_and_can_be_taken_back() {
+/// Copies of the champion under these numbers, in a folder of their own.
+fn copies(numbers: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let models = folder.path().to_str().unwrap();
-    for number in ["0001", "0002"] {
+    for number in numbers {
         let version = folder.path().join("under-escalation").join(number);
         std::fs::create_dir_all(&version).unwrap();
         for entry in std::fs::read_dir(champion()).unwrap() {
@@ -157,20 +158,120 @@ fn a_promotion_is_written_down_and_can_be_taken_back() {
             std::fs::copy(&path, version.join(path.file_name().unwrap())).unwrap();
         }
     }
+    folder
+}
+
+fn champion_of(models: &str) -> String {
+    let list = callward(&["models", "list", "--models", models]);
+    let versions: Vec<serde_json::Value> = serde_json::from_slice(&list.stdout).unwrap();
+    let champion = |one: &&serde_json::Value| one["aliases"] == serde_json::json!(["champion"]);
+    let version = versions.iter().find(champion).expect("there is a champion");
+    version["version"].as_str().unwrap().to_owned()
+}
+
+/// A version that pages at nothing below this threshold, as training would have written it.
+fn set_threshold(version: &std::path::Path, alert: f64) {
+    let json = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(version.join(name)).unwrap()).unwrap()
+    };
+    let (mut model, mut manifest) = (json("model.json"), json("manifest.json"));
+    model["thresholds"] = serde_json::json!({ "watch": alert * 0.6, "alert": alert });
+    let bytes = serde_json::to_vec_pretty(&model).unwrap();
+    let digest: String = sha2::Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    manifest["sha256"]["model.json"] = digest.into();
+    std::fs::write(version.join("model.json"), bytes).unwrap();
+    std::fs::write(version.join("manifest.json"), manifest.to_string()).unwrap();
+}
+
+#[test]
+fn a_promotion_is_written_down_and_can_be_taken_back() {
+    let folder = copies(&["0001", "0002"]);
+    let models = folder.path().to_str().unwrap();
     let run = |args: &[&str]| callward(&[args, &["--models", models]].concat());
-    let promote = |version: &str| run(&["models", "promote", version, "--reason", "a test", "--approved-by", "T"]);
+    let promote = |version: &str| {
+        let why = ["--reason", "a test", "--despite", "the same version"];
+        run(&[&["models", "promote", version, "--approved-by", "T"], &why[..]].concat())
+    };
     assert!(promote("0001").status.success());
     assert!(promote("0002").status.success());
     assert_eq!(promote("0009").status.code(), Some(3));
-    assert!(text(&run(&["models", "list"]).stdout).contains("0002 champion"));
+    assert_eq!(champion_of(models), "0002");
     assert!(
         run(&["models", "rollback", "--reason", "a test", "--approved-by", "T"])
             .status
             .success()
     );
-    assert!(text(&run(&["models", "list"]).stdout).contains("0001 champion"));
+    assert_eq!(champion_of(models), "0001");
     let history = std::fs::read_to_string(folder.path().join("under-escalation/history.jsonl")).unwrap();
     assert_eq!(history.lines().count(), 3);
+    assert_eq!(text(&run(&["models", "history"]).stdout), history);
+}
+
+#[test]
+fn a_version_that_misses_more_is_compared_and_not_promoted_unless_somebody_says_why() {
+    let folder = copies(&["0001", "0002", "0003"]);
+    let models = folder.path().to_str().unwrap();
+    set_threshold(&folder.path().join("under-escalation/0003"), 0.99);
+    // Trained on neither.
+    let calls = "models/data/authored/calls-t.ndjson";
+    let run = |args: &[&str]| callward(&[args, &["--models", models]].concat());
+    let promote = |version: &str, more: &[&str]| {
+        let who = ["models", "promote", version, "--reason", "a test", "--approved-by", "T"];
+        run(&[&who, more].concat())
+    };
+    assert!(promote("0001", &[]).status.success());
+
+    let compare = |challenger: &str| -> serde_json::Value {
+        let out = run(&["compare", calls, "--challenger", challenger]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        serde_json::from_slice(&out.stdout).unwrap()
+    };
+    let same = compare("0002");
+    assert_eq!(same["disagreements"], serde_json::json!([]));
+    let rows = same["measures"].as_array().unwrap();
+    assert!(
+        rows.len() > 4 && rows.iter().all(|row| row["difference"]["value"] == 0.0),
+        "{rows:?}"
+    );
+    let less = compare("0003");
+    let calls_lost = less["disagreements"].as_array().unwrap();
+    let lost = |call: &&serde_json::Value| call["better"] == false && call["challenger"] == "silent";
+    assert!(calls_lost.iter().filter(lost).count() > 3, "{calls_lost:?}");
+
+    let known = promote("0002", &["--on", "models/data/authored/calls-c.ndjson"]);
+    assert_eq!(known.status.code(), Some(3));
+    assert!(
+        text(&known.stderr).contains("was trained on calls-c.ndjson"),
+        "{}",
+        text(&known.stderr)
+    );
+    assert!(promote("0002", &["--on", calls]).status.success());
+    let refused = promote("0003", &["--on", calls]);
+    assert_eq!(refused.status.code(), Some(3));
+    let told = text(&refused.stderr);
+    assert!(
+        told.contains("of 11 emergencies it pages 9 in time, the champion 11"),
+        "{told}"
+    );
+    assert_eq!(champion_of(models), "0002");
+    let unseen = promote("0003", &["--despite", " "]);
+    assert_eq!(unseen.status.code(), Some(3));
+    assert!(
+        text(&unseen.stderr).contains("not compared"),
+        "{}",
+        text(&unseen.stderr)
+    );
+    assert!(promote("0003", &["--despite", "it is a test"]).status.success());
+    let history = std::fs::read_to_string(folder.path().join("under-escalation/history.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(history.lines().last().unwrap()).unwrap();
+    let despite = last["despite"].as_str().unwrap();
+    assert!(
+        despite.contains("not compared") && despite.ends_with("it is a test"),
+        "{despite}"
+    );
 }
 
 #[test]

@@ -22,22 +22,13 @@ fn pages() -> Vec<(Label, Vec<Alert>)> {
 
 fn pages_with(settings: Settings) -> Vec<(Label, Vec<Alert>)> {
     let pipeline = Version::embedded().unwrap().pipeline(settings).unwrap();
-    let events: Vec<Event> = simulation::CALLS
-        .lines()
-        .map(|line| decode(line.as_bytes(), None, &Limits::default()).unwrap().event)
-        .collect();
-    simulation::labels()
+    simulation::labelled()
         .into_iter()
-        .map(|label| {
-            let own: Vec<Event> = events
-                .iter()
-                .filter(|event| event.call_id.as_str() == label.call_id)
-                .cloned()
-                .collect();
-            let alerts = outcomes_of(&pipeline, &own)
+        .map(|call| {
+            let alerts = outcomes_of(&pipeline, &call.events)
                 .into_iter()
                 .filter_map(|outcome| outcome.alert);
-            (label, alerts.filter(Alert::is_page).collect())
+            (call.label, alerts.filter(Alert::is_page).collect())
         })
         .collect()
 }
