@@ -6,11 +6,13 @@ mod policy;
 mod record;
 mod settings;
 mod watch;
+mod why;
 
-pub use policy::{Assessment, Decision, Happening, Policy, Why};
+pub use policy::{Assessment, Decision, Happening, Policy};
 pub use record::{Against, Alert, AlertId, Ground, Minimum, Named, NotDone, Quotes, Said, State, alert_of, rounded};
 pub use settings::{PolicyError, Settings};
 pub use watch::{Deadline, Raised, Watch, WatchRow};
+pub use why::Why;
 
 use serde::{Deserialize, Serialize};
 

@@ -6,12 +6,11 @@
 //!    └── booking, message, call back, advice, closing, hold at 0.9 of the threshold ─►┘  └─ end, silence: told again
 //! ```
 
-use serde::Serialize;
-
 use super::Level;
 use super::record::State;
 use super::settings::{PolicyError, Settings};
 use super::watch::{Chance, Deadline, Handover, Raised, Watch};
+use super::why::Why;
 use crate::call::{Care, Deed, End, Voice};
 use crate::record::Timestamp;
 use crate::risk::Thresholds;
@@ -22,92 +21,6 @@ use crate::signals::Needed;
 pub struct Policy {
     settings: Settings,
     thresholds: Thresholds,
-}
-
-/// Why the policy said what it said; silence has a reason as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Why {
-    /// Nothing was said yet that could need a clinician.
-    NothingHeard,
-    RiskLow,
-    /// Above the watch threshold.
-    RiskRaised,
-    /// Weak evidence has to stand a second time.
-    Persistence,
-    /// The agent has a turn to hand over first.
-    FairChance,
-    /// … and did not.
-    ChancePassed,
-    /// This finding allows no wait.
-    AtOnce,
-    /// The matter is being closed: nobody gets another chance.
-    LastChance,
-    /// An affirmed emergency finding at a closing, whatever the model says.
-    SafetyFloor,
-    StillRaised,
-    /// A graver level than was told before.
-    Worsened,
-    HandoverSpoken,
-    HandoverUnconfirmed,
-    HandedOver,
-    ClinicalAgent,
-    RiskFell,
-    ContactLost,
-    Ended,
-    /// The event was not applied.
-    NotApplied,
-    CallOver,
-}
-
-impl Why {
-    pub const ALL: [Self; 20] = [
-        Self::NothingHeard,
-        Self::RiskLow,
-        Self::RiskRaised,
-        Self::Persistence,
-        Self::FairChance,
-        Self::ChancePassed,
-        Self::AtOnce,
-        Self::LastChance,
-        Self::SafetyFloor,
-        Self::StillRaised,
-        Self::Worsened,
-        Self::HandoverSpoken,
-        Self::HandoverUnconfirmed,
-        Self::HandedOver,
-        Self::ClinicalAgent,
-        Self::RiskFell,
-        Self::ContactLost,
-        Self::Ended,
-        Self::NotApplied,
-        Self::CallOver,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NothingHeard => "nothing_heard",
-            Self::RiskLow => "risk_low",
-            Self::RiskRaised => "risk_raised",
-            Self::Persistence => "persistence",
-            Self::FairChance => "fair_chance",
-            Self::ChancePassed => "chance_passed",
-            Self::AtOnce => "at_once",
-            Self::LastChance => "last_chance",
-            Self::SafetyFloor => "safety_floor",
-            Self::StillRaised => "still_raised",
-            Self::Worsened => "worsened",
-            Self::HandoverSpoken => "handover_spoken",
-            Self::HandoverUnconfirmed => "handover_unconfirmed",
-            Self::HandedOver => "handed_over",
-            Self::ClinicalAgent => "clinical_agent",
-            Self::RiskFell => "risk_fell",
-            Self::ContactLost => "contact_lost",
-            Self::Ended => "ended",
-            Self::NotApplied => "not_applied",
-            Self::CallOver => "call_over",
-        }
-    }
 }
 
 /// What the policy concludes of one event or deadline.
@@ -141,12 +54,14 @@ pub struct Assessment {
     pub emergency_evidence: f32,
     /// … of those whose wordings have no bad record.
     pub proven_evidence: f32,
+    /// … of those that are said without alarm.
+    pub quiet_evidence: f32,
     /// Strongest evidence of all.
     pub evidence: f32,
-    /// Nobody can wait.
-    pub at_once: bool,
-    /// `seq` of the last newly present finding.
-    pub last_new: Option<u64>,
+    /// `seq` of the first finding that is present.
+    pub first_finding: Option<u64>,
+    /// `seq` and time of the last newly present finding.
+    pub last_new: Option<(u64, Timestamp)>,
     pub clinical_agent: bool,
 }
 
@@ -196,6 +111,7 @@ impl Policy {
             ("fair_seconds_urgent", settings.fair_seconds_urgent, 0, 600),
             ("handover_seconds", settings.handover_seconds, 1, 600),
             ("handover_seconds_at_most", settings.handover_seconds_at_most, 1, 3_600),
+            ("handover_covers_seconds", settings.handover_covers_seconds, 0, 300),
         ];
         for (field, value, low, high) in bounds {
             if !(low..=high).contains(&value) {
@@ -289,7 +205,9 @@ impl Policy {
             return decision;
         }
         let risk = self.open_risk(watch, assessment, care);
-        if risk >= self.thresholds.alert && watch.need_since.is_none() {
+        let floor = self.floor(watch, assessment, care);
+        let at_any_time = floor && self.is_quiet(assessment);
+        if (risk >= self.thresholds.alert || at_any_time) && watch.need_since.is_none() {
             watch.need_since = Some((at, turn.seq));
         }
         let closing = turn
@@ -303,7 +221,6 @@ impl Policy {
             return quiet(Why::NothingHeard);
         }
         if closing && watch.handover.is_none() {
-            let floor = self.floor(watch, assessment);
             let last = risk >= self.last_chance(assessment);
             if last || floor {
                 let why = if last { Why::LastChance } else { Why::SafetyFloor };
@@ -313,7 +230,7 @@ impl Policy {
         if watch.handover.is_some() {
             return quiet(Why::HandoverSpoken);
         }
-        if risk < self.thresholds.alert {
+        if risk < self.thresholds.alert && !at_any_time {
             if risk < self.thresholds.alert * self.settings.clear_share {
                 watch.strikes = 0;
                 watch.chance = None;
@@ -323,19 +240,16 @@ impl Policy {
             }
             return self.maybe_watch(watch, risk, turn.seq, at);
         }
-        if assessment.at_once {
-            return self.raise(watch, assessment, risk, turn.seq, at, Why::AtOnce);
-        }
         self.give_chance(watch, assessment, risk, &turn, at)
     }
 
     /// The risk that is still open: nothing where it was settled and nothing new came, half where an emergency only
     /// got an urgent message.
     fn open_risk(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> f64 {
-        if assessment.clinical_agent || !self.unsettled(watch, assessment) {
+        if assessment.clinical_agent || !self.unsettled(watch, assessment, care) {
             return 0.0;
         }
-        let since = assessment.last_new.unwrap_or(0);
+        let since = assessment.last_new.map_or(0, |(seq, _)| seq);
         // A hand-over was spoken of and did not come in its time: what lowered the risk has turned out to be words.
         let only_words = care.since(Deed::HandoverSpoken, since) && watch.handover.is_none();
         let risk = if only_words { assessment.need } else { assessment.risk };
@@ -345,24 +259,42 @@ impl Policy {
         risk
     }
 
-    fn unsettled(&self, watch: &Watch, assessment: &Assessment) -> bool {
+    fn unsettled(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> bool {
         match (watch.settled, assessment.last_new) {
             // A source that numbers some events and leaves others to us may give a number twice.
-            (Some(settled), Some(new)) => new >= settled,
+            (Some(settled), Some((new, at))) => new >= settled && !self.is_covered(assessment, care, at),
             (Some(_), None) => false,
             (None, _) => true,
         }
     }
 
-    fn floor(&self, watch: &Watch, assessment: &Assessment) -> bool {
+    /// What is said while a hand-over that was reported is under way is for whoever takes over: where there was something
+    /// to hand over for, and the matter is not closed all the same.
+    fn is_covered(&self, assessment: &Assessment, care: &Care, at: Timestamp) -> bool {
+        care.last(Deed::Escalated).is_some_and(|done| {
+            let closed = |deed: Deed| deed.closes_the_matter() && care.since(deed, done.seq);
+            !done.inferred
+                && at <= done.at().plus_seconds(self.settings.handover_covers_seconds)
+                && assessment.first_finding.is_some_and(|first| first < done.seq)
+                && !Deed::ALL.into_iter().any(closed)
+        })
+    }
+
+    fn floor(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> bool {
         // One match of a wording may be a slip of the lexicon: it needs a sign from the model, or to be said again.
         let backed =
             assessment.need >= self.settings.floor_need || assessment.proven_evidence >= self.settings.floor_alone;
         assessment.emergency
             && assessment.emergency_evidence >= self.settings.floor_evidence
             && backed
-            && self.unsettled(watch, assessment)
+            && self.unsettled(watch, assessment, care)
             && !assessment.clinical_agent
+    }
+
+    /// What is said without alarm, as of a plan to die, and affirmed: with the floor it waits for no closing, after which
+    /// the caller may be gone.
+    fn is_quiet(&self, assessment: &Assessment) -> bool {
+        assessment.quiet_evidence >= self.settings.floor_evidence && assessment.need >= self.settings.floor_need
     }
 
     /// Hand-overs, spoken and done.
@@ -494,7 +426,7 @@ impl Policy {
                 watch.chance = Some(chance);
                 return quiet(Why::FairChance);
             }
-            return self.raise(watch, assessment, risk, turn.seq, at, Why::ChancePassed);
+            return self.raise(watch, assessment, risk, turn.seq, at, self.passed(risk));
         }
         if assessment.evidence < self.settings.weak_evidence && watch.strikes == 0 {
             watch.strikes = 1;
@@ -508,13 +440,22 @@ impl Policy {
         // The agent has just spoken without handing over: that was a turn of the chance.
         let used = u8::from(turn.is_whole_turn_of_agent());
         if turns <= used {
-            return self.raise(watch, assessment, risk, turn.seq, at, Why::ChancePassed);
+            return self.raise(watch, assessment, risk, turn.seq, at, self.passed(risk));
         }
         watch.chance = Some(Chance {
             turns: turns - used,
             due: at.plus_seconds(seconds),
         });
         quiet(Why::FairChance)
+    }
+
+    /// The agent's chance has passed: what told the need is the risk, else the evidence.
+    fn passed(&self, risk: f64) -> Why {
+        if risk >= self.thresholds.alert {
+            Why::ChancePassed
+        } else {
+            Why::SafetyFloor
+        }
     }
 
     fn level(&self, assessment: &Assessment) -> Level {
@@ -595,11 +536,14 @@ impl Policy {
         watch.take(deadline);
         let risk = self.open_risk(watch, assessment, care);
         match deadline {
-            Deadline::Chance if risk >= self.thresholds.alert => {
-                self.raise(watch, assessment, risk, seq, at, Why::ChancePassed)
+            Deadline::Chance
+                if risk >= self.thresholds.alert
+                    || (self.is_quiet(assessment) && self.floor(watch, assessment, care)) =>
+            {
+                self.raise(watch, assessment, risk, seq, at, self.passed(risk))
             }
             Deadline::Chance => quiet(Why::RiskLow),
-            Deadline::Handover if self.need_is_open(watch, assessment, risk) => self.tell(
+            Deadline::Handover if self.need_is_open(watch, assessment, care, risk) => self.tell(
                 watch,
                 State::HandoverUnconfirmed,
                 self.level(assessment),
@@ -622,7 +566,7 @@ impl Policy {
                 }
                 _ => quiet(Why::StillRaised),
             },
-            Deadline::Silence if self.need_is_open(watch, assessment, risk) => {
+            Deadline::Silence if self.need_is_open(watch, assessment, care, risk) => {
                 let decision = self.tell(
                     watch,
                     State::ContactLost,
@@ -644,9 +588,9 @@ impl Policy {
     }
 
     /// A page is open, or the risk is such that one would be.
-    fn need_is_open(&self, watch: &Watch, assessment: &Assessment, risk: f64) -> bool {
+    fn need_is_open(&self, watch: &Watch, assessment: &Assessment, care: &Care, risk: f64) -> bool {
         let raised = watch.raised.is_some_and(|raised| raised.level.pages());
-        raised || risk >= self.thresholds.alert || (self.floor(watch, assessment) && risk > 0.0)
+        raised || risk >= self.thresholds.alert || (self.floor(watch, assessment, care) && risk > 0.0)
     }
 
     fn end(
@@ -667,7 +611,7 @@ impl Policy {
             return self.settled(watch, assessment, seq, at, Why::HandedOver);
         }
         let last = risk >= self.last_chance(assessment);
-        if !(self.need_is_open(watch, assessment, risk) || (last && assessment.heard)) {
+        if !(self.need_is_open(watch, assessment, care, risk) || (last && assessment.heard)) {
             if let Some(raised) = watch.raised.take() {
                 watch.revision += 1;
                 return Decision {

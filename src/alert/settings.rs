@@ -34,6 +34,8 @@ pub struct Settings {
     pub handover_seconds: u32,
     /// Seconds that repeated words of handing over may put that off, counted from the first.
     pub handover_seconds_at_most: u32,
+    /// Seconds after a hand-over that was reported in which what is newly said is for whoever takes over.
+    pub handover_covers_seconds: u32,
     /// Seconds of silence after which contact counts as lost while a need is open.
     pub contact_lost_seconds: u32,
     /// Seconds after which an idle call is forgotten.
@@ -60,6 +62,7 @@ impl Default for Settings {
             clear_seconds: 15,
             handover_seconds: 60,
             handover_seconds_at_most: 180,
+            handover_covers_seconds: 60,
             contact_lost_seconds: 45,
             idle_seconds: 7_200,
             ended_seconds: 120,

@@ -76,6 +76,15 @@ impl Deed {
         })
     }
 
+    /// What somebody did who said what the lexicon knows by this id.
+    pub fn of_act(id: &str) -> Option<Self> {
+        match id {
+            // A hand-over by another line.
+            "clinician_rings_now" => Some(Self::HandoverSpoken),
+            _ => Self::ALL.into_iter().find(|deed| deed.act() == Some(id)),
+        }
+    }
+
     /// After it the caller is put off: the last chance to speak up.
     pub const fn closes_the_matter(self) -> bool {
         matches!(

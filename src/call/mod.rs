@@ -567,9 +567,7 @@ fn hear(
             for act in &turn.acts {
                 debug_assert!(matches!(lexicon.concept(*act).kind, Kind::Act));
                 let id = lexicon.concept(*act).id.as_str();
-                let Some(deed) = Deed::ALL.into_iter().find(|deed| deed.act() == Some(id)) else {
-                    continue;
-                };
+                let Some(deed) = Deed::of_act(id) else { continue };
                 care.did(inferred(deed));
                 applied.deeds.push(deed);
             }

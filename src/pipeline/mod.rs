@@ -245,19 +245,23 @@ impl Pipeline {
 
     fn assess(&self, watched: &Watched, features: &Features, need: f64, risk: f64) -> Assessment {
         let heard = watched.call.heard();
-        let (mut emergency_evidence, mut proven, mut evidence, mut at_once) = (0.0f32, 0.0f32, 0.0f32, false);
+        let (mut emergency_evidence, mut proven, mut quiet_evidence, mut evidence) = (0.0f32, 0.0f32, 0.0f32, 0.0f32);
+        let mut first_finding = None;
         for known in heard.known.iter().filter(|known| known.is_present()) {
             evidence = evidence.max(known.evidence());
-            if let Kind::Finding {
-                needed, at_once: now, ..
-            } = self.lexicon().concept(known.concept).kind
+            if matches!(self.lexicon().concept(known.concept).kind, Kind::Finding { .. }) {
+                first_finding = Some(first_finding.map_or(known.first_seq, |first: u64| first.min(known.first_seq)));
+            }
+            if let Kind::Finding { needed, quiet, .. } = self.lexicon().concept(known.concept).kind
                 && needed == Needed::Emergency
             {
                 emergency_evidence = emergency_evidence.max(known.evidence());
+                if quiet {
+                    quiet_evidence = quiet_evidence.max(known.evidence());
+                }
                 if known.trusted() >= PRESENT {
                     proven = proven.max(known.evidence());
                 }
-                at_once |= now && known.evidence() >= 0.7;
             }
         }
         // Of tier emergency only where the facts leave it urgent: a known, stable, mild one is not.
@@ -275,9 +279,10 @@ impl Pipeline {
             emergency,
             emergency_evidence: if emergency { emergency_evidence } else { 0.0 },
             proven_evidence: if emergency { proven } else { 0.0 },
+            quiet_evidence: if emergency { quiet_evidence } else { 0.0 },
             evidence,
-            at_once: at_once && emergency,
-            last_new: heard.last_new.map(|(seq, ..)| seq),
+            first_finding,
+            last_new: heard.last_new.map(|(seq, at, _)| (seq, at)),
             clinical_agent: watched.call.context.clinical_agent(),
         }
     }

@@ -75,9 +75,9 @@ pub struct Entry {
     /// Words such as mild, the usual or better do not soften it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub firm: bool,
-    /// Nobody can wait: the agent gets no turn to hand over first.
+    /// Said without alarm, so that the model may doubt it: the safety floor speaks for it without waiting for a closing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub at_once: bool,
+    pub quiet: bool,
     /// The least that should happen, where it differs from that of its tier.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub minimum: String,
@@ -221,7 +221,7 @@ pub enum Kind {
         needed: Needed,
         lingers: bool,
         firm: bool,
-        at_once: bool,
+        quiet: bool,
     },
     /// Counts only together with others.
     Symptom,
@@ -547,7 +547,7 @@ impl Lexicon {
                 })?,
                 lingers: entry.lingers,
                 firm: entry.firm,
-                at_once: entry.at_once,
+                quiet: entry.quiet,
             },
             "symptom" => Kind::Symptom,
             "fact" => {

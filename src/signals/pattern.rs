@@ -35,6 +35,14 @@ pub struct Class {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sequence(pub Vec<(Gap, Class)>);
 
+/// A sequence on its way into a longer one: it may begin and end with words that are not looked at.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Part {
+    steps: Vec<(Gap, Class)>,
+    /// Words behind the last step.
+    tail: Gap,
+}
+
 pub type Gap = (u8, u8);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +114,7 @@ pub fn parse(pattern: &str, atoms: &Atoms) -> Result<Vec<Sequence>, PatternError
             });
         }
     };
-    if sequences.iter().any(|sequence| sequence.0.is_empty()) {
+    if sequences.iter().any(|part| part.steps.is_empty()) {
         return Err(PatternError::Empty {
             pattern: pattern.to_owned(),
             element: pattern.to_owned(),
@@ -117,7 +125,7 @@ pub fn parse(pattern: &str, atoms: &Atoms) -> Result<Vec<Sequence>, PatternError
             pattern: pattern.to_owned(),
         });
     }
-    Ok(merged(sequences.into_iter().map(Sequence::joined).collect()))
+    Ok(merged(sequences.into_iter().map(Part::whole).collect()))
 }
 
 /// Sequences that differ in one class alone are one sequence with both classes in it: fewer to look at.
@@ -157,24 +165,40 @@ fn and_gap(element: &str) -> Option<u8> {
     }
 }
 
-impl Sequence {
-    fn followed_by(&self, next: &Self, gap: Gap) -> Self {
-        let mut both = self.clone();
-        for (i, (own, class)) in next.0.iter().enumerate() {
-            let gap = if i == 0 {
-                (own.0.saturating_add(gap.0), own.1.saturating_add(gap.1))
-            } else {
-                *own
-            };
-            both.0.push((gap, class.clone()));
+impl Part {
+    fn of(class: Class) -> Self {
+        Self {
+            steps: vec![((0, 0), class)],
+            tail: (0, 0),
         }
+    }
+
+    fn followed_by(&self, next: &Self, gap: Gap) -> Self {
+        let between = sum(self.tail, gap);
+        let mut both = self.clone();
+        let Some(((own, class), rest)) = next.steps.split_first() else {
+            both.tail = sum(between, next.tail);
+            return both;
+        };
+        both.steps.push((sum(between, *own), class.clone()));
+        both.steps.extend(rest.iter().cloned());
+        both.tail = next.tail;
         both
+    }
+
+    /// As a whole pattern, which begins and ends with words that are looked at.
+    fn whole(self) -> Sequence {
+        let mut steps = self.joined().steps;
+        if let Some((gap, _)) = steps.first_mut() {
+            *gap = (0, 0);
+        }
+        Sequence(steps)
     }
 
     /// Words that follow each other directly become one phrase, which the automaton finds at once.
     fn joined(self) -> Self {
-        let mut joined: Vec<(Gap, Class)> = Vec::with_capacity(self.0.len());
-        for (gap, class) in self.0 {
+        let mut joined: Vec<(Gap, Class)> = Vec::with_capacity(self.steps.len());
+        for (gap, class) in self.steps {
             if gap == (0, 0)
                 && let Some((_, before)) = joined.last_mut()
                 && let (Some(first), Some(second)) = (before.only_phrase(), class.only_phrase())
@@ -189,8 +213,15 @@ impl Sequence {
             }
             joined.push((gap, class));
         }
-        Self(joined)
+        Self {
+            steps: joined,
+            tail: self.tail,
+        }
     }
+}
+
+fn sum(one: Gap, other: Gap) -> Gap {
+    (one.0.saturating_add(other.0), one.1.saturating_add(other.1))
 }
 
 impl Class {
@@ -258,20 +289,21 @@ impl<'p> Parser<'p> {
         Ok(parts)
     }
 
-    fn sequence(&self, elements: &[&str], depth: usize) -> Result<Vec<Sequence>, PatternError> {
-        let mut sequences = vec![Sequence::default()];
+    fn sequence(&self, elements: &[&str], depth: usize) -> Result<Vec<Part>, PatternError> {
+        let mut parts = vec![Part::default()];
         let mut gap: Gap = (0, 0);
         for element in elements {
             if *element == "_" {
-                gap = (gap.0 + 1, gap.1 + 1);
+                gap = sum(gap, (1, 1));
                 continue;
             }
             if let Some(most) = element.strip_prefix("..") {
-                gap.1 = gap.1.saturating_add(if most.is_empty() {
+                let most = if most.is_empty() {
                     DEFAULT_GAP
                 } else {
                     most.parse().unwrap_or(0)
-                });
+                };
+                gap = sum(gap, (0, most));
                 continue;
             }
             let (element, optional) = match element.strip_suffix('?') {
@@ -279,30 +311,31 @@ impl<'p> Parser<'p> {
                 None => (*element, false),
             };
             let alternatives = self.element(element, depth)?;
-            let mut longer = if optional { sequences.clone() } else { Vec::new() };
-            for sequence in &sequences {
-                for alternative in &alternatives {
-                    let gap = if sequence.0.is_empty() { (0, 0) } else { gap };
-                    longer.push(sequence.followed_by(alternative, gap));
-                }
+            // A gap before what is missing is missing with it.
+            let mut longer = if optional { parts.clone() } else { Vec::new() };
+            for part in &parts {
+                longer.extend(
+                    alternatives
+                        .iter()
+                        .map(|alternative| part.followed_by(alternative, gap)),
+                );
             }
             if longer.len() > MAX_SEQUENCES {
                 return Err(PatternError::TooMany {
                     pattern: self.pattern.to_owned(),
                 });
             }
-            sequences = longer;
+            parts = longer;
             gap = (0, 0);
         }
-        Ok(sequences)
+        parts.iter_mut().for_each(|part| part.tail = sum(part.tail, gap));
+        Ok(parts)
     }
 
     /// What one element may be: a class of all its plain phrases, and each wording that has gaps of its own.
-    fn element(&self, element: &str, depth: usize) -> Result<Vec<Sequence>, PatternError> {
+    fn element(&self, element: &str, depth: usize) -> Result<Vec<Part>, PatternError> {
         if let Some(range) = element.strip_prefix('#') {
-            return self
-                .range(element, range)
-                .map(|class| vec![Sequence(vec![((0, 0), class)])]);
+            return self.range(element, range).map(|class| vec![Part::of(class)]);
         }
         if let Some(name) = element.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
             let Some(wordings) = self.atoms.get(name) else {
@@ -323,41 +356,39 @@ impl<'p> Parser<'p> {
             return self.alternatives(self.split(inner, '|')?.into_iter(), depth);
         }
         let Some(phrase) = self.phrase(element)? else {
-            return Ok(vec![Sequence::default()]);
+            return Ok(vec![Part::default()]);
         };
-        Ok(vec![Sequence(vec![(
-            (0, 0),
-            Class {
-                phrases: BTreeSet::from([phrase]),
-                ranges: BTreeSet::new(),
-            },
-        )])])
+        Ok(vec![Part::of(Class {
+            phrases: BTreeSet::from([phrase]),
+            ranges: BTreeSet::new(),
+        })])
     }
 
     fn alternatives<'t>(
         &self,
         wordings: impl Iterator<Item = &'t str>,
         depth: usize,
-    ) -> Result<Vec<Sequence>, PatternError> {
+    ) -> Result<Vec<Part>, PatternError> {
         let mut plain = Class::default();
         let mut all = Vec::new();
         for wording in wordings {
             let elements = self.split(wording.trim(), ' ')?;
-            for sequence in self.sequence(&elements, depth)? {
-                let mut joined = sequence.joined();
-                match joined.0.len() {
-                    1 => {
-                        let (_, class) = joined.0.remove(0);
+            for part in self.sequence(&elements, depth)? {
+                let mut joined = part.joined();
+                match joined.steps.as_slice() {
+                    [((0, 0), _)] if joined.tail == (0, 0) => {
+                        let (_, class) = joined.steps.remove(0);
                         plain.phrases.extend(class.phrases);
                         plain.ranges.extend(class.ranges);
                     }
-                    0 => {}
+                    // A filler, which vanishes from what is said as well.
+                    [] if joined.tail == (0, 0) => {}
                     _ => all.push(joined),
                 }
             }
         }
         if !plain.is_empty() {
-            all.push(Sequence(vec![((0, 0), plain)]));
+            all.push(Part::of(plain));
         }
         Ok(all)
     }
@@ -445,6 +476,9 @@ mod tests {
         assert_eq!(written("a ..2 b"), ["0-0 a, 0-2 b"]);
         assert_eq!(written("a _ b"), ["0-0 a, 1-1 b"]);
         assert_eq!(written("a b? c"), ["0-0 a b c/a c"]);
+        assert_eq!(written("(dr _|she) said"), ["0-0 dr, 1-1 said", "0-0 she said"]);
+        assert_eq!(written("a (_ b|c) d"), ["0-0 a c d", "0-0 a, 1-1 b d"]);
+        assert_eq!(written("a (_|_ _)? b"), ["0-0 a b", "0-0 a, 1-1 b", "0-0 a, 2-2 b"]);
         // Sequences that differ in one class alone are one.
         assert_eq!(written("(a ..2 b|a ..2 c) ..3 (d|e)"), ["0-0 a, 0-2 b/c, 0-3 d/e"]);
         assert_eq!(

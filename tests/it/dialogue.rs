@@ -219,6 +219,47 @@ fn a_finding_with_the_number_of_the_hand_over_is_new() {
 }
 
 #[test]
+fn what_is_said_while_a_hand_over_is_under_way_pages_nobody_again() {
+    let call = |minute: u32, closed: bool| {
+        let mut events = vec![
+            event(
+                "00:00",
+                serde_json::json!({"type": "utterance", "seq": 1, "speaker": "caller", "text": ACUTE}),
+            ),
+            event(
+                "00:09",
+                serde_json::json!({"type": "action", "seq": 2, "action": "escalated", "to": "nurse"}),
+            ),
+            event(
+                &format!("{minute:02}:20"),
+                serde_json::json!({"type": "utterance", "seq": 3, "speaker": "caller", "text": "and i passed out twice and i am coughing up blood"}),
+            ),
+        ];
+        let later = [
+            (28, "okay"),
+            (40, "she is looking for your chart"),
+            (52, "just a bit longer"),
+        ];
+        for (seq, (second, text)) in (4..).zip(later) {
+            events.push(event(
+                &format!("{minute:02}:{second}"),
+                serde_json::json!({"type": "utterance", "seq": seq, "speaker": "agent", "text": text}),
+            ));
+        }
+        if closed {
+            events.push(event(
+                &format!("{minute:02}:58"),
+                serde_json::json!({"type": "action", "seq": 9, "action": "appointment_booked", "starts_in_minutes": 4000}),
+            ));
+        }
+        alerts(&events).iter().any(callward::alert::Alert::is_page)
+    };
+    assert!(!call(0, false), "the nurse is on her way");
+    assert!(call(0, true), "a visit is no nurse");
+    assert!(call(3, false), "nobody came for three minutes");
+}
+
+#[test]
 fn a_yes_may_come_before_the_question_is_final() {
     let events = [
         serde_json::json!({"type": "utterance", "speaker": "agent", "text": "do you have any chest pain", "utterance_id": "u", "is_final": false}),
