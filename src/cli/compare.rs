@@ -16,7 +16,7 @@ use crate::registry::{DataSource, Version};
 /// Differences are paired, with 95 % intervals, and every call of which the two say different things is named. Both stand
 /// in the folder of models; name calls that neither was trained on.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward compare ours.ndjson --challenger 0009\n  \
+#[command(after_help = "Examples:\n  callward compare ours.ndjson --challenger 0010\n  \
     callward compare models/data/authored/calls-?.ndjson --champion 0006 --challenger 0007")]
 pub struct Args {
     /// Files of calls with labels beside them; they count together, one call of each case.

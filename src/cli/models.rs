@@ -17,7 +17,7 @@ use crate::simulation;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  callward models list\n  callward models history\n  callward models verify 0007\n  \
-    callward models promote 0009 --reason \"fewer false pages\" \
+    callward models promote 0010 --reason \"fewer false pages\" \
     --approved-by \"R. Alvarez\" --on ours.ndjson"
 )]
 pub struct Args {

@@ -109,25 +109,11 @@ fn disagreement(champion: &CallResult, challenger: &CallResult) -> Option<Disagr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation::Baselines;
 
     fn call(id: &str, needed: NeededLabel, need: f64, page: Option<u64>) -> CallResult {
         CallResult {
-            call_id: id.into(),
-            source: String::new(),
-            style: String::new(),
-            needed,
-            handed_over: false,
             need,
-            page,
-            closing: 10,
-            red_flag: needed.is_need().then_some(4),
-            channel: "phone",
-            age: None,
-            sex: None,
-            labelled: Vec::new(),
-            read: Vec::new(),
-            baselines: Baselines::default(),
+            ..CallResult::made(id, needed, page)
         }
     }
 

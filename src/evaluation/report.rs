@@ -295,27 +295,37 @@ pub fn table_by_style(name: &str, results: &[CallResult]) -> Vec<Row> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::evaluation::Baselines;
-
-    fn call(style: &str, needed: NeededLabel, page: Option<u64>) -> CallResult {
-        CallResult {
-            call_id: String::new(),
+impl CallResult {
+    /// A call that tests make up: its matter was closed at 10.
+    pub fn made(id: &str, needed: NeededLabel, page: Option<u64>) -> Self {
+        Self {
+            call_id: id.into(),
             source: String::new(),
-            style: style.into(),
+            style: String::new(),
             needed,
             handed_over: false,
             need: 0.5,
             page,
-            closing: 9,
-            red_flag: None,
+            closing: 10,
+            red_flag: needed.is_need().then_some(4),
             channel: "phone",
             age: None,
             sex: None,
             labelled: Vec::new(),
             read: Vec::new(),
             baselines: Baselines::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(style: &str, needed: NeededLabel, page: Option<u64>) -> CallResult {
+        CallResult {
+            style: style.into(),
+            ..CallResult::made("", needed, page)
         }
     }
 
