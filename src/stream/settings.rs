@@ -87,6 +87,8 @@ impl KafkaSettings {
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", "callward")
             .set("reconnect.backoff.max.ms", "1000")
+            // A commit sends a request for each partition, all at once; else each would wait for the answer to the last.
+            .set("socket.nagle.disable", "true")
             .set("allow.auto.create.topics", "false");
         let protocol = match self.security_protocol {
             SecurityProtocol::Plaintext => "plaintext",
