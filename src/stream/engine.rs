@@ -33,6 +33,9 @@ const SPACING_QUIET: u32 = 1;
 const SPACING_BUSY: u32 = 3;
 /// One slow commit does not put the next off for as long again.
 const SPACING_QUIET_AT_MOST: Duration = Duration::from_millis(15);
+/// While the broker still ends the last transaction it puts off the first output of the next, and the client asks again
+/// after 20 ms: where there is time, a moment is given to it.
+const ENDS_WITHIN: Duration = Duration::from_millis(5);
 /// A poll that took less had its record at hand.
 const WAITED: Duration = Duration::from_micros(200);
 const SEEK_PATIENCE: Duration = Duration::from_secs(5);
@@ -534,7 +537,7 @@ impl<T: Task> Engine<T> {
         }
         let took = began.elapsed();
         self.last_commit = Some((Instant::now(), took));
-        self.waited = false;
+        let waited = std::mem::take(&mut self.waited);
         self.plan
             .metrics
             .observe("commit_duration_seconds", &[], took.as_secs_f64());
@@ -559,6 +562,8 @@ impl<T: Task> Engine<T> {
             );
             self.plan.metrics.count("producer_renewals_total", &[]);
             self.renew()?;
+        } else if waited && !stops {
+            std::thread::sleep(ENDS_WITHIN);
         }
         Ok(())
     }
