@@ -543,15 +543,21 @@ impl Policy {
                 self.raise(watch, assessment, risk, seq, at, self.passed(risk))
             }
             Deadline::Chance => quiet(Why::RiskLow),
-            Deadline::Handover if self.need_is_open(watch, assessment, care, risk) => self.tell(
-                watch,
-                State::HandoverUnconfirmed,
-                self.level(assessment),
-                risk,
-                seq,
-                at,
-                Why::HandoverUnconfirmed,
-            ),
+            Deadline::Handover if self.need_is_open(watch, assessment, care, risk) => {
+                // That contact is lost is told later, and not with it.
+                if let Some(silence) = &mut watch.silence_due {
+                    *silence = at.plus_seconds(self.settings.contact_lost_seconds);
+                }
+                self.tell(
+                    watch,
+                    State::HandoverUnconfirmed,
+                    self.level(assessment),
+                    risk,
+                    seq,
+                    at,
+                    Why::HandoverUnconfirmed,
+                )
+            }
             Deadline::Handover => quiet(Why::RiskLow),
             Deadline::Clear => match watch.raised {
                 Some(raised) if raised.level == Level::Alert => {
@@ -602,7 +608,8 @@ impl Policy {
         end: End,
         at: Timestamp,
     ) -> Decision {
-        watch.forget_due = Some(at.plus_seconds(self.settings.ended_seconds));
+        // A transfer leg that comes just in time is still of this call.
+        watch.forget_due = Some(at.plus_seconds(self.settings.ended_seconds).plus_millis(1));
         let spoken = watch.handover.take();
         let risk = self.open_risk(watch, assessment, care);
         watch.chance = None;
@@ -660,8 +667,10 @@ impl Policy {
             || watch.chance.is_some()
             || watch.need_since.is_some()
             || (watch.handover.is_some() && assessment.need >= self.thresholds.alert);
-        watch.silence_due =
-            (ended.is_none() && open && !told).then(|| at.plus_seconds(self.settings.contact_lost_seconds));
+        // A caller who is being handed over waits in silence.
+        let due = at.plus_seconds(self.settings.contact_lost_seconds);
+        let due = watch.handover.map_or(due, |handover| due.max(handover.due));
+        watch.silence_due = (ended.is_none() && open && !told).then_some(due);
     }
 }
 

@@ -185,6 +185,10 @@ pub fn alert_of(ground: &Ground<'_>) -> Option<Alert> {
     let started = &ground.call.context.started;
     let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     let said = said(ground);
+    let needed = match level {
+        Level::Emergency => Needed::Emergency,
+        _ => ground.assessment.needed,
+    };
     Some(Alert {
         v: 1,
         alert_id: AlertId::of(&ground.call.id, ground.watch.episode),
@@ -200,16 +204,16 @@ pub fn alert_of(ground: &Ground<'_>) -> Option<Alert> {
         seq: ground.seq,
         at: ground.at,
         call_seconds: tenths(ground.call.context.seconds_at(ground.at)),
-        needed: ground.assessment.needed,
+        needed,
         need: rounded(ground.assessment.need),
         risk: rounded(risk),
         threshold: rounded(ground.threshold),
         why: ground.decision.why.as_str().to_owned(),
         reason: reason(ground),
-        not_done: not_done(ground, said.first().map_or(0, |first| first.seq), state),
-        said,
+        not_done: not_done(ground, &said, state),
+        said: shown(said, ground.quotes),
         against: against(ground),
-        minimum: minimum(ground),
+        minimum: minimum(ground, needed),
         model: ground.model.clone(),
         lexicon: ground.lexicon_name.clone(),
         trust: if ground.trust_reasons.is_empty() { "ok" } else { "low" }.to_owned(),
@@ -229,28 +233,46 @@ fn tenths(seconds: f64) -> f64 {
 /// The findings that count most, each with the words that raised it; a finding that merely repeats the words of one
 /// before it is left out.
 fn said(ground: &Ground<'_>) -> Vec<Said> {
-    if ground.quotes == Quotes::None {
-        return Vec::new();
-    }
     let heard = ground.call.heard();
     let mut findings: Vec<&Urgent> = ground
         .urgencies
         .iter()
         .filter(|u| heard.find(u.concept).is_some_and(Known::is_present))
         .collect();
-    // Findings before the symptoms that they are made of.
-    findings.sort_by_key(|u| ground.lexicon.concept(u.concept).needed().is_none());
+    // Findings before the symptoms that they are made of, and what came after a hand-over before what was handed over.
+    let is_settled = |u: &Urgent| {
+        ground
+            .watch
+            .settles(heard.find(u.concept).map_or(0, |known| known.since))
+    };
+    findings.sort_by_key(|u| (ground.lexicon.concept(u.concept).needed().is_none(), is_settled(u)));
     let mut all: Vec<Said> = Vec::new();
     for urgent in findings {
         if all.len() == MAX_SAID {
             break;
         }
         let finding = &ground.lexicon.concept(urgent.concept).id;
-        for quote in heard.words_of(ground.lexicon, urgent.concept).into_iter().take(2) {
-            let text = (ground.quotes == Quotes::Full).then(|| quote.text.to_string());
-            if all.iter().any(|said| {
-                said.seq == quote.seq && said.quote == text && ground.lexicon.concept(urgent.concept).needed().is_none()
-            }) {
+        let is_symptom = ground.lexicon.concept(urgent.concept).needed().is_none();
+        let words = heard.words_of(ground.lexicon, urgent.concept);
+        if words.is_empty() && !is_symptom {
+            let since = heard.find(urgent.concept).map_or(ground.seq, |known| known.since);
+            let before = heard
+                .quotes
+                .iter()
+                .filter(|quote| quote.seq <= since)
+                .map(|quote| quote.at);
+            all.push(Said {
+                finding: finding.clone(),
+                quote: None,
+                seq: since,
+                // Its words were not kept, and so no time: it was not before this.
+                call_seconds: tenths(before.max().map_or(0.0, |at| ground.call.context.seconds_at(at))),
+                answer_to: None,
+            });
+        }
+        for quote in words.into_iter().take(2) {
+            let text = Some(quote.text.to_string());
+            if is_symptom && all.iter().any(|said| said.seq == quote.seq && said.quote == text) {
                 continue;
             }
             all.push(Said {
@@ -267,7 +289,7 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
     if let Some(turn) = heard.loudest.turn.as_ref().filter(|_| all.is_empty()) {
         all.push(Said {
             finding: UNNAMED.to_owned(),
-            quote: (ground.quotes == Quotes::Full).then(|| turn.text.to_string()),
+            quote: Some(turn.text.to_string()),
             seq: turn.seq,
             call_seconds: tenths(ground.call.context.seconds_at(turn.at)),
             answer_to: None,
@@ -276,16 +298,33 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
     all
 }
 
+/// As much of it as an alert is to carry.
+fn shown(mut said: Vec<Said>, quotes: Quotes) -> Vec<Said> {
+    match quotes {
+        Quotes::Full => {}
+        Quotes::Finding => said.iter_mut().for_each(|said| said.quote = None),
+        Quotes::None => said.clear(),
+    }
+    said
+}
+
 /// Stands for a finding where the wording of a turn raised the alert and no finding names it.
 const UNNAMED: &str = "wording";
 
-/// What the agent did instead, latest first, and that nobody was brought in.
-fn not_done(ground: &Ground<'_>, since: u64, state: State) -> Vec<NotDone> {
+/// What the agent did instead since the first of these words, latest first, and that nobody was brought in.
+fn not_done(ground: &Ground<'_>, said: &[Said], state: State) -> Vec<NotDone> {
     if state == State::Cleared {
         return Vec::new();
     }
-    let from = ground.call.heard().last_new.map(|(_, at, _)| at);
-    let seconds = |at: Timestamp| from.map_or(0.0, |from| at.seconds_since(from).max(0.0)).round();
+    let first = said
+        .iter()
+        .filter(|said| !ground.watch.settles(said.seq))
+        .min_by_key(|said| said.seq);
+    let (since, from) = first.map_or((0, None), |first| (first.seq, Some(first.call_seconds)));
+    let seconds = |at: Timestamp| {
+        let after = from.map_or(0.0, |from| ground.call.context.seconds_at(at) - from);
+        after.max(0.0).round()
+    };
     let mut instead: Vec<&Done> = ground
         .call
         .care()
@@ -363,14 +402,14 @@ fn against(ground: &Ground<'_>) -> Vec<Against> {
         .filter(|known| known.evidence() < PRESENT && known.is_finding(ground.lexicon))
         .filter(|known| !matches!(known.status, Status::Present | Status::Retracted | Status::Uncertain))
         .collect();
-    all.sort_by_key(|known| std::cmp::Reverse(known.first_seq));
+    all.sort_by_key(|known| std::cmp::Reverse(known.since));
     all.into_iter()
         .take(MAX_AGAINST)
         .map(|known| Against {
             finding: ground.lexicon.concept(known.concept).id.clone(),
             status: known.status.as_str().to_owned(),
             quote: None,
-            seq: known.first_seq,
+            seq: known.since,
         })
         .collect()
 }
@@ -385,14 +424,15 @@ fn reason(ground: &Ground<'_>) -> Option<String> {
     Some(ground.lexicon.triage[usize::from(first.rule)].reason.clone())
 }
 
-fn minimum(ground: &Ground<'_>) -> Minimum {
+fn minimum(ground: &Ground<'_>, needed: Needed) -> Minimum {
     let special = ground
         .urgencies
         .iter()
         .map(|urgent| ground.lexicon.concept(urgent.concept))
         .find(|concept| concept.needed().is_some())
+        .filter(|concept| concept.needed() >= Some(needed))
         .map_or("", |concept| concept.minimum.as_str());
-    let (action, text) = match ground.assessment.needed {
+    let (action, text) = match needed {
         Needed::Emergency => (
             "clinician_now",
             "Bring a clinician onto the call now, or have the caller ring 911.",

@@ -97,6 +97,11 @@ impl Watch {
         .min()
     }
 
+    /// What came by this event was handed over.
+    pub(super) fn settles(&self, seq: u64) -> bool {
+        self.settled.is_some_and(|settled| seq < settled)
+    }
+
     /// Takes a deadline off, so that it is stepped once.
     pub(super) fn take(&mut self, deadline: Deadline) {
         match deadline {

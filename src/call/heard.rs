@@ -1,5 +1,6 @@
 //! What the caller has said so far: running evidence of findings and symptoms with the facts that belong to them.
 
+use std::cmp::Reverse;
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ pub struct Known {
     pub trust: [Trust; 2],
     /// Said within the first turns: what the call is about.
     pub chief: bool,
-    pub first_seq: u64,
+    /// The event by which it came to be present, or was denied last.
+    pub since: u64,
 }
 
 impl Known {
@@ -215,7 +217,7 @@ impl Heard {
                     .filter(|_| mention.answered)
                     .and_then(|asked| moment.seq.checked_sub(asked.seq)?.try_into().ok())
                     .and_then(NonZero::new);
-                self.quote(&mention.mention, text, moment, asked_before);
+                self.quote(lexicon, &mention.mention, text, moment, asked_before);
             }
         }
         // What follows is made of what is known alone: where nothing is new, neither is that.
@@ -427,7 +429,7 @@ impl Heard {
                     attributes: 0,
                     trust: [Trust::FULL; 2],
                     chief: false,
-                    first_seq: u64::MAX,
+                    since: u64::MAX,
                 });
                 self.known.len() - 1
             });
@@ -438,9 +440,6 @@ impl Heard {
         let Said { mention, answered } = said;
         let turns = self.turns;
         let known = self.entry(mention.concept);
-        if known.first_seq == u64::MAX {
-            known.first_seq = moment.seq;
-        }
         let was_present = known.said >= PRESENT;
         if mention.status == Status::Denied {
             // A bare no to a question denies what the question adds ("also at rest?"), not what was told before.
@@ -464,8 +463,18 @@ impl Heard {
         };
         known.status = settled;
         known.kind = mention.kind;
-        if !was_present && known.said >= PRESENT && mention.status == Status::Present {
+        let (is_new, is_gone) = (
+            !was_present && known.said >= PRESENT && mention.status == Status::Present,
+            !known.is_present(),
+        );
+        if is_new || is_gone {
+            known.since = moment.seq;
+        }
+        if is_new {
             self.last_new = Some((moment.seq, moment.at, turns));
+        }
+        if is_gone {
+            self.quotes.retain(|quote| quote.concept != mention.concept);
         }
         Some(Change {
             concept: mention.concept,
@@ -514,7 +523,7 @@ impl Heard {
             known.status = Status::Present;
             known.kind = None;
             known.chief |= turns <= CHIEF_TURNS;
-            known.first_seq = known.first_seq.min(moment.seq);
+            known.since = moment.seq;
             self.last_new = Some((moment.seq, moment.at, turns));
             let told = changes
                 .iter()
@@ -531,7 +540,14 @@ impl Heard {
         }
     }
 
-    fn quote(&mut self, mention: &Mention, text: &str, moment: Moment, asked_before: Option<NonZero<u32>>) {
+    fn quote(
+        &mut self,
+        lexicon: &Lexicon,
+        mention: &Mention,
+        text: &str,
+        moment: Moment,
+        asked_before: Option<NonZero<u32>>,
+    ) {
         if let Some(old) = self.quotes.iter().position(|old| old.concept == mention.concept) {
             if self.quotes[old].strength + 0.2 >= mention.strength {
                 return;
@@ -540,13 +556,15 @@ impl Heard {
             return;
         }
         if self.quotes.len() >= MAX_QUOTES {
-            let weakest = (0..self.quotes.len())
-                .min_by(|a, b| self.quotes[*a].strength.total_cmp(&self.quotes[*b].strength))
-                .expect("there are quotes");
-            if self.quotes[weakest].strength >= mention.strength {
+            // Words of emergencies first, of symptoms last; of equals the newer.
+            let weight = |concept, strength: f32| (lexicon.concept(concept).needed(), (strength * 100.0) as i32);
+            let weigh = |quote: &Quote| weight(quote.concept, quote.strength);
+            let least = (0..self.quotes.len()).min_by_key(|at| weigh(&self.quotes[*at]));
+            let least = least.expect("there are quotes");
+            if weigh(&self.quotes[least]) > weight(mention.concept, mention.strength) {
                 return;
             }
-            self.quotes.remove(weakest);
+            self.quotes.remove(least);
         }
         let new = self.new_quote(mention, text, moment, asked_before);
         grow(&mut self.quotes);
@@ -585,10 +603,10 @@ impl Heard {
                     Condition::Fact(_) => None,
                 })
                 .collect();
-            self.quotes
-                .iter()
-                .filter(|quote| parts.contains(&quote.concept))
-                .collect()
+            let mut words: Vec<&Quote> = self.quotes.iter().filter(|q| parts.contains(&q.concept)).collect();
+            // What made it follow came last.
+            words.sort_by_key(|quote| Reverse(quote.seq));
+            words
         })
     }
 }

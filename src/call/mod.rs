@@ -367,8 +367,9 @@ impl Call {
         }
         let turn = Turn::of(reader, said);
         if said.is_final {
-            // A speaker who begins a new turn has ended the one before.
-            self.settle_partials(reader, |open| open.said.speaker == said.speaker, applied);
+            // A speaker who begins a new turn has ended the one before, where no other word can come for it.
+            let ended = |open: &Partial| open.said.utterance_id.is_none() && open.said.speaker == said.speaker;
+            self.settle_partials(reader, ended, applied);
             if applied.voice == Voice::Caller {
                 self.ask_what_is_being_asked();
             }
@@ -382,8 +383,10 @@ impl Call {
                 applied,
             );
         } else {
-            if self.partials.len() >= bounds.max_partials {
-                self.settle_partials(reader, |_| true, applied);
+            if let Some(oldest) = self.partials.first().map(|open| open.seq)
+                && self.partials.len() >= bounds.max_partials
+            {
+                self.settle_partials(reader, |open| open.seq == oldest, applied);
             }
             self.partials.push(Partial {
                 said: said.clone(),

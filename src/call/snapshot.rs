@@ -75,7 +75,7 @@ struct KnownRow {
     attributes: Vec<u32>,
     trust: [Trust; 2],
     chief: bool,
-    first_seq: u64,
+    since: u64,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -320,7 +320,7 @@ fn known_row(known: &Known, lexicon: &Lexicon) -> KnownRow {
         attributes: fact_keys(lexicon, u128::from(known.attributes)),
         trust: known.trust,
         chief: known.chief,
-        first_seq: known.first_seq,
+        since: known.since,
     }
 }
 
@@ -334,7 +334,7 @@ fn known_of(row: &KnownRow, lexicon: &Lexicon) -> Option<Known> {
         attributes: fact_bits(lexicon, &row.attributes) as u32,
         trust: row.trust,
         chief: row.chief,
-        first_seq: row.first_seq,
+        since: row.since,
     })
 }
 

@@ -33,6 +33,7 @@ use crate::telemetry::{Metrics, wall_millis};
 const AT_A_TIME: usize = 8;
 /// Alerts that are taken in before the first of them is settled.
 const MOST_TAKEN: usize = 1_000;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const POLL_IDLE: Duration = Duration::from_millis(200);
 const POLL_BUSY: Duration = Duration::from_millis(20);
 /// In which attempts under way may end at a shutdown; what does not is told again.
@@ -53,6 +54,7 @@ pub fn start(config: &Config, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> R
         courier: Courier::new(&config.webhook)?,
         give_up: Duration::from_secs(config.webhook.give_up_seconds),
         requests: Semaphore::new(AT_A_TIME),
+        others: Semaphore::new(AT_A_TIME / 2),
         metrics,
         stop,
     });
@@ -90,7 +92,7 @@ fn deliver(config: &Config, mut consumer: BaseConsumer<Reach>, teller: &Arc<Tell
             match connect(config) {
                 Ok(new) => {
                     warn!("no broker has been in reach of the webhook's client for half a minute: it is made anew");
-                    consumer = new;
+                    leave_behind(std::mem::replace(&mut consumer, new));
                     paused.clear();
                 }
                 Err(failure) => warn!(error = %failure.error, "the webhook's client cannot be made anew"),
@@ -119,7 +121,10 @@ fn deliver(config: &Config, mut consumer: BaseConsumer<Reach>, teller: &Arc<Tell
                     deliveries.pass_over(&message);
                 }
             },
-            Some(Err(error)) => warn!(%error, "webhook"),
+            Some(Err(error)) => {
+                teller.metrics.count("kafka_errors_total", &["webhook"]);
+                warn!(%error, "the webhook's client cannot read alerts");
+            }
             None => {}
         }
     }
@@ -131,6 +136,14 @@ fn deliver(config: &Config, mut consumer: BaseConsumer<Reach>, teller: &Arc<Tell
         }
     }
     deliveries.commit(&consumer, &config.topics.alerts);
+}
+
+/// Closing a client asks the brokers, which may not answer.
+fn leave_behind(consumer: BaseConsumer<Reach>) {
+    let closing = std::thread::Builder::new().name("close-webhook".into());
+    if let Err(error) = closing.spawn(move || drop(consumer)) {
+        warn!(%error, "no thread to close the webhook's old client on");
+    }
 }
 
 /// Takes no more in while so many are not settled.
@@ -333,6 +346,8 @@ struct Teller {
     courier: Courier,
     give_up: Duration,
     requests: Semaphore,
+    /// Of them, for what is no page.
+    others: Semaphore,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
 }
@@ -341,10 +356,17 @@ impl Teller {
     /// Tries until it is told, refused or given up; false only where the process stops first.
     async fn tell(&self, alert: &Alert) -> bool {
         let began = Instant::now();
-        let mut pause = Duration::from_millis(500);
+        let mut first_try = None;
+        let mut pause = FIRST_PAUSE;
         loop {
             let sent = {
+                // Whatever hangs, some requests are left for pages.
+                let _other = match alert.is_page() {
+                    true => None,
+                    false => Some(self.others.acquire().await),
+                };
                 let _turn = self.requests.acquire().await;
+                first_try.get_or_insert_with(Instant::now);
                 if self.stop.load(Ordering::Relaxed) {
                     return false;
                 }
@@ -359,8 +381,16 @@ impl Teller {
                     return true;
                 }
                 Sent::Refused => return self.give_up(alert, "refused"),
-                Sent::Retry if began.elapsed() >= self.give_up => return self.give_up(alert, "given_up"),
-                Sent::Retry => {}
+                Sent::Retry(obstacle) => {
+                    let tried = first_try.map_or(Duration::ZERO, |first| first.elapsed());
+                    // The first attempt, and the last.
+                    if pause == FIRST_PAUSE || tried >= self.give_up {
+                        warn!(alert = alert.alert_id.0, revision = alert.revision, %obstacle, "the webhook's receiver was not told");
+                    }
+                    if tried >= self.give_up {
+                        return self.give_up(alert, "given_up");
+                    }
+                }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(10));
@@ -371,7 +401,9 @@ impl Teller {
         self.metrics.count("alerts_undelivered_total", &["webhook", reason]);
         error!(
             alert = alert.alert_id.0,
-            reason, "the webhook's receiver took an alert not at all"
+            revision = alert.revision,
+            reason,
+            "an alert was not told to the webhook's receiver and will not be"
         );
         true
     }

@@ -73,7 +73,7 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
 
     let pipeline = Arc::new(version.pipeline(config.policy)?);
     let metrics = Arc::new(Metrics::new());
-    let heartbeat = Heartbeat::of(1);
+    let heartbeat = Heartbeat::of(1, config.stream.transaction_timeout());
     let stop = Arc::new(AtomicBool::new(false));
     let plan = super::serve::plan(&config, pipeline, &metrics, &heartbeat, &stop);
     runtime.spawn(crate::http::serve(listener, metrics, heartbeat, std::future::pending()));

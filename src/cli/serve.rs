@@ -22,7 +22,6 @@ use crate::telemetry::{self, Heartbeat, Metrics};
 #[command(after_help = "Examples:\n  callward serve --config callward.toml\n  \
     CALLWARD_KAFKA__BROKERS=kafka:9092 callward serve\n  callward serve --brokers 127.0.0.1:9092 --workers 2")]
 pub struct Args {
-    /// A TOML file; `callward config show` prints all keys with their defaults.
     /// A TOML file; `callward config show --defaults` prints all keys.
     #[arg(long, env = "CALLWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -103,7 +102,7 @@ async fn serve(config: Config, pipeline: Arc<Pipeline>) -> Result<(), Failure> {
     let workers = config.stream.worker_count();
     let metrics = Arc::new(Metrics::new());
     describe(&metrics, &config, &pipeline);
-    let heartbeat = Heartbeat::of(workers);
+    let heartbeat = Heartbeat::of(workers, config.stream.transaction_timeout());
     let stop = Arc::new(AtomicBool::new(false));
     let (http_stop, http_stopped) = tokio::sync::oneshot::channel::<()>();
     let http = tokio::spawn(crate::http::serve(

@@ -29,7 +29,6 @@ pub struct Args {
 enum TopicsCommand {
     /// Create what is missing; what exists is left alone.
     Create {
-        /// Of each topic: two to four for each worker at peak; changing it later moves calls.
         /// Of each topic: no more workers than this find work at once.
         #[arg(long, default_value_t = 12)]
         partitions: i32,

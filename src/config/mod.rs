@@ -140,6 +140,34 @@ impl Config {
                 "OAUTHBEARER needs a file that holds a token".into(),
             );
         }
+        if self.kafka.sasl_token_file.is_some() && self.kafka.token_file().is_none() {
+            return wrong(
+                "kafka",
+                "sasl_token_file",
+                "nobody would log in by it: set sasl_mechanism = \"OAUTHBEARER\" and security_protocol = \"sasl_ssl\""
+                    .into(),
+            );
+        }
+        if self.stream.drain_seconds < 5 {
+            return wrong(
+                "stream",
+                "drain_seconds",
+                format!(
+                    "{} is below 5, which committing and leaving the group may take",
+                    self.stream.drain_seconds
+                ),
+            );
+        }
+        if self.policy.ended_seconds < self.bounds.transfer_leg_seconds {
+            return wrong(
+                "policy",
+                "ended_seconds",
+                format!(
+                    "{} is below bounds.transfer_leg_seconds ({}): a leg would find no call",
+                    self.policy.ended_seconds, self.bounds.transfer_leg_seconds
+                ),
+            );
+        }
         if self.kafka.static_membership && self.kafka.instance.is_empty() {
             return wrong(
                 "kafka",
@@ -400,6 +428,9 @@ mod tests {
             ("[policy]\nclear_share = 1.5", "policy.clear_share is 1.5"),
             ("[kafka]\nsasl_mechanism = \"OAUTHBEARER\"", "sasl_token_file"),
             ("[webhook]\nmax_age_seconds = 0", "max_age_seconds"),
+            ("[kafka]\nsasl_token_file = \"/a/token\"", "OAUTHBEARER"),
+            ("[stream]\ndrain_seconds = 1", "drain_seconds"),
+            ("[policy]\nended_seconds = 60", "transfer_leg_seconds"),
             ("[topics]\nalerts = \"calls.scores\"", "calls.scores"),
             ("[log]\nfilter = \"nonsense=[[\"", "filter"),
             ("[kafka]\nbrokers = \" \"", "brokers"),

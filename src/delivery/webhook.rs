@@ -4,7 +4,7 @@
 //! followed, and unless settings allow it only https to public addresses is used.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -64,6 +64,14 @@ pub enum SecretProblem {
 }
 
 impl Secret {
+    fn read(path: &Path) -> Result<Self, SecretProblem> {
+        let text = std::fs::read_to_string(path).map_err(|error| SecretProblem::Read {
+            path: path.display().to_string(),
+            error,
+        })?;
+        Self::parse(&text)
+    }
+
     pub fn parse(text: &str) -> Result<Self, SecretProblem> {
         let encoded = text.trim().strip_prefix("whsec_").ok_or(SecretProblem::Malformed)?;
         let key = STANDARD.decode(encoded).map_err(|_| SecretProblem::Malformed)?;
@@ -87,16 +95,31 @@ pub fn signature(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> Stri
 pub enum Sent {
     Done,
     /// Try again.
-    Retry,
+    Retry(Obstacle),
     /// The receiver will never take it.
     Refused,
+}
+
+/// Why an attempt came to nothing, for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    #[error("it answered with status {0}")]
+    Status(u16),
+    #[error("no answer: no connection, no trust in its certificate, or not in time")]
+    NoAnswer,
+    #[error("its name does not resolve")]
+    NoAddress,
+    #[error("its address is private, and webhook.allow_private_addresses is not set")]
+    PrivateAddress,
+    #[error("webhook.secret_file cannot be read, or holds no key")]
+    NoSecret,
 }
 
 impl Sent {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::Retry => "retry",
+            Self::Retry(_) => "retry",
             Self::Refused => "refused",
         }
     }
@@ -107,17 +130,14 @@ impl Sent {
 pub struct Courier {
     client: reqwest::Client,
     url: reqwest::Url,
-    secret: Secret,
+    secret_file: PathBuf,
     allow_private: bool,
 }
 
 impl Courier {
     pub fn new(settings: &WebhookSettings) -> Result<Self, SecretProblem> {
-        let path = settings.secret_file.as_ref().ok_or(SecretProblem::Missing)?;
-        let text = std::fs::read_to_string(path).map_err(|error| SecretProblem::Read {
-            path: path.display().to_string(),
-            error,
-        })?;
+        let secret_file = settings.secret_file.clone().ok_or(SecretProblem::Missing)?;
+        Secret::read(&secret_file)?;
         let url: reqwest::Url = settings
             .url
             .parse()
@@ -136,7 +156,7 @@ impl Courier {
         Ok(Self {
             client,
             url,
-            secret: Secret::parse(&text)?,
+            secret_file,
             allow_private: settings.allow_private_addresses,
         })
     }
@@ -146,10 +166,14 @@ impl Courier {
         match self.is_public().await {
             Some(true) => {}
             Some(false) if self.allow_private => {}
-            Some(false) => return Sent::Refused,
-            // The name does not resolve for now: an alert is not given up for that.
-            None => return Sent::Retry,
+            // What a name resolves to may change: an alert is not given up for that at once.
+            Some(false) => return Sent::Retry(Obstacle::PrivateAddress),
+            None => return Sent::Retry(Obstacle::NoAddress),
         }
+        // Read for each, so that a new one counts without a restart.
+        let Ok(secret) = Secret::read(&self.secret_file) else {
+            return Sent::Retry(Obstacle::NoSecret);
+        };
         // The id is equal on every attempt; it holds no dot.
         let id = format!("msg_{}_{}", alert.alert_id.0, alert.revision);
         let body = serde_json::json!({
@@ -164,12 +188,13 @@ impl Courier {
             .header("content-type", "application/json")
             .header("webhook-id", &id)
             .header("webhook-timestamp", now.to_string())
-            .header("webhook-signature", signature(&self.secret, &id, now, &body))
+            .header("webhook-signature", signature(&secret, &id, now, &body))
             .body(body);
         match request.send().await.map(|answer| answer.status().as_u16()) {
             Ok(200..=299) => Sent::Done,
             Ok(410) => Sent::Refused,
-            Ok(_) | Err(_) => Sent::Retry,
+            Ok(status) => Sent::Retry(Obstacle::Status(status)),
+            Err(_) => Sent::Retry(Obstacle::NoAnswer),
         }
     }
 

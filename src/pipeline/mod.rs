@@ -250,7 +250,7 @@ impl Pipeline {
         for known in heard.known.iter().filter(|known| known.is_present()) {
             evidence = evidence.max(known.evidence());
             if matches!(self.lexicon().concept(known.concept).kind, Kind::Finding { .. }) {
-                first_finding = Some(first_finding.map_or(known.first_seq, |first: u64| first.min(known.first_seq)));
+                first_finding = Some(first_finding.map_or(known.since, |first: u64| first.min(known.since)));
             }
             if let Kind::Finding { needed, quiet, .. } = self.lexicon().concept(known.concept).kind
                 && needed == Needed::Emergency

@@ -259,6 +259,8 @@ const DISPOSITIONS: [&str; 8] = [
 
 /// Levels of arrays and objects that are read; below what serde_json itself allows, so that our stack is bounded.
 const MAX_DEPTH: usize = 64;
+/// Bytes of an identifier or a name, at most.
+const MAX_NAME: usize = 256;
 
 fn too_deep(text: &str) -> bool {
     // Few events hold so many brackets at all: only those are looked at closely.
@@ -431,15 +433,31 @@ impl Door<'_> {
             act,
             // A message may be for anybody.
             to: match act {
-                Act::Escalated => self.one_of(&raw.to, Slip::To, &RECEIVERS),
+                Act::Escalated => self.receiver(&raw.to),
                 _ => self.short_text(&raw.to),
             },
             mode: self.short_text(&raw.mode),
             starts_in_minutes: self.integer(&raw.starts_in_minutes),
             within_minutes: self.integer(&raw.within_minutes),
             urgent: matches!(&raw.priority, Loose::Text(word) if word == "urgent"),
-            inferred: self.flag(&raw.inferred).unwrap_or(false),
+            // What cannot be read must not count for more than an understanding from words.
+            inferred: match &raw.inferred {
+                Loose::Absent | Loose::Null => false,
+                unclear => self.flag(unclear).unwrap_or(true),
+            },
         })
+    }
+
+    /// To whom a caller was handed: what is there and cannot be read may be anybody.
+    fn receiver(&mut self, loose: &Loose<'_>) -> Option<Box<str>> {
+        match loose {
+            Loose::Absent | Loose::Null => None,
+            Loose::Text(word) if word.len() <= MAX_NAME => self.one_of(loose, Slip::To, &RECEIVERS),
+            _ => {
+                self.slips.push(Slip::To);
+                Some("other".into())
+            }
+        }
     }
 
     /// A word that is kept as it stands, and counted where it is none of those that are known.
@@ -465,11 +483,11 @@ impl Door<'_> {
         word.or_else(|| self.slip(slip)).unwrap_or_default()
     }
 
-    /// An optional text of at most 256 bytes: identifiers and names, never what people said.
+    /// An optional text of at most [`MAX_NAME`] bytes: identifiers and names, never what people said.
     fn short_text(&mut self, loose: &Loose<'_>) -> Option<Box<str>> {
         match loose {
             Loose::Absent | Loose::Null => None,
-            Loose::Text(text) if text.len() <= 256 => Some(text.as_ref().into()),
+            Loose::Text(text) if text.len() <= MAX_NAME => Some(text.as_ref().into()),
             _ => self.slip(Slip::Field),
         }
     }

@@ -46,6 +46,8 @@ pub struct Group {
     pub facts: Vec<Entry>,
     #[serde(rename = "act", skip_serializing_if = "Vec::is_empty")]
     pub acts: Vec<Entry>,
+    #[serde(rename = "sign", skip_serializing_if = "Vec::is_empty")]
+    pub signs: Vec<Entry>,
     #[serde(rename = "cue", skip_serializing_if = "Vec::is_empty")]
     pub cues: Vec<Entry>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -61,6 +63,11 @@ pub struct Entry {
     /// Of a symptom: the group of findings to which its evidence counts.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub group: String,
+    /// Of a sign: the act that it is a sign of, and whether it speaks against it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub of: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub against: bool,
     /// Of a fact: onset, course, severity, ability, condition, medicine, person or alarm.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kind: String,
@@ -128,7 +135,7 @@ pub enum LexiconError {
     #[error("{group}: {id}: stands twice")]
     Twice { group: String, id: String },
     #[error(
-        "{group}: {id}: names {name:?}, which is no finding, symptom or fact, or attaches a fact of the patient to a symptom"
+        "{group}: {id}: names {name:?}, which is no finding, symptom or fact (of a sign: no act), or attaches a fact of the patient to a symptom"
     )]
     UnknownName { group: String, id: String, name: String },
     #[error("{group}: {id}: a finding needs `needed`")]
@@ -202,10 +209,12 @@ impl Group {
             symptoms,
             facts,
             acts,
+            signs,
             cues,
             ..
         } = self;
-        findings.iter_mut().chain(symptoms).chain(facts).chain(acts).chain(cues)
+        let words = findings.iter_mut().chain(symptoms).chain(facts);
+        words.chain(acts).chain(signs).chain(cues)
     }
 }
 
@@ -229,6 +238,8 @@ pub enum Kind {
     Fact { of: FactKind, bit: u8 },
     /// What an agent does.
     Act,
+    /// Speaks for an act of an agent, or against it.
+    Sign { of: ConceptId, against: bool },
     /// A word that changes the status of others.
     Cue,
 }
@@ -375,17 +386,18 @@ impl Lexicon {
                 (&group.symptoms, "symptom"),
                 (&group.facts, "fact"),
                 (&group.acts, "act"),
+                (&group.signs, "sign"),
                 (&group.cues, "cue"),
             ];
             for (entries, what) in kinds {
                 let reach = match what {
-                    "act" => Reach::Sentence,
+                    "act" | "sign" => Reach::Sentence,
                     "cue" => Reach::Overlap,
                     _ => Reach::Clause,
                 };
                 for entry in entries {
                     let audience: &[Audience] = match what {
-                        "act" => &[Audience::Agent],
+                        "act" | "sign" => &[Audience::Agent],
                         "cue" if OF_QUESTIONS.contains(&entry.id.as_str()) => &[Audience::Agent],
                         "cue" => &[Audience::Caller],
                         _ => &[Audience::Caller, Audience::Agent],
@@ -558,6 +570,13 @@ impl Lexicon {
                 }
             }
             "act" => Kind::Act,
+            "sign" => Kind::Sign {
+                of: self
+                    .find(&entry.of)
+                    .filter(|of| matches!(self.concept(*of).kind, Kind::Act))
+                    .ok_or_else(|| unknown(group, &entry.id, &entry.of))?,
+                against: entry.against,
+            },
             _ => Kind::Cue,
         };
         let id = ConceptId(self.concepts.len() as u16);

@@ -100,7 +100,7 @@ impl ReliabilityCounts {
             let reliability = match lexicon.concept(pattern.concept).kind {
                 Kind::Finding { .. } => of_pattern,
                 Kind::Symptom => of_pattern / of_concept,
-                Kind::Fact { .. } | Kind::Act | Kind::Cue => 1.0,
+                Kind::Fact { .. } | Kind::Act | Kind::Sign { .. } | Kind::Cue => 1.0,
             };
             (reliability.clamp(LEAST, 1.0) * SCALE).round() as u8
         });

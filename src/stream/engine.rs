@@ -47,8 +47,8 @@ const RENEW_PATIENCE: Duration = Duration::from_secs(6);
 const STALL: Duration = Duration::from_millis(500);
 const QUIET_AFTER_STALL: Duration = Duration::from_secs(1);
 const HELD_AT_MOST: Duration = Duration::from_secs(10);
-/// How often it is told anew that partitions are refused.
-const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+/// How often it is told anew that partitions are refused, or that the consumer meets errors.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 const WATERMARKS: Duration = Duration::from_secs(5);
 
 /// A partition that this worker holds.
@@ -83,6 +83,7 @@ pub(super) struct Engine<T> {
     /// else is harmed: another process could not serve them either.
     refused: BTreeMap<i32, String>,
     refused_told: Option<Instant>,
+    consumer_told: Option<Instant>,
     /// Errors that a place in the log is gone, and partitions that were refused for one: each has one.
     gone: (usize, usize),
     /// Since when deadlines wait for what came during a stall.
@@ -132,6 +133,7 @@ impl<T: Task> Engine<T> {
             owned: BTreeMap::new(),
             refused: BTreeMap::new(),
             refused_told: None,
+            consumer_told: None,
             gone: (0, 0),
             deadlines_wait: None,
             open: None,
@@ -374,6 +376,12 @@ impl<T: Task> Engine<T> {
             ) => Err(error.into()),
             _ => {
                 self.plan.metrics.count("kafka_errors_total", &["consume"]);
+                // As of a group that cannot be joined: told nowhere else.
+                let told = self.consumer_told.is_some_and(|told| told.elapsed() < TOLD_AGAIN);
+                if !told {
+                    self.consumer_told = Some(Instant::now());
+                    warn!(worker = self.number, %error, "the consumer cannot go on for now");
+                }
                 Ok(())
             }
         }
@@ -659,7 +667,7 @@ impl<T: Task> Engine<T> {
                 owned.last_record as f64 / 1000.0,
             );
         }
-        if !self.refused.is_empty() && self.refused_told.is_none_or(|told| told.elapsed() >= REFUSED_AGAIN) {
+        if !self.refused.is_empty() && self.refused_told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
             self.refused_told = Some(Instant::now());
             for (partition, reason) in &self.refused {
                 error!(partition, reason, "this partition is refused: its calls go unjudged");

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -71,7 +72,7 @@ pub enum SecretError {
 
 impl KafkaSettings {
     /// Where the token stands, if clients log in by one.
-    pub(super) fn token_file(&self) -> Option<&Path> {
+    pub fn token_file(&self) -> Option<&Path> {
         let by_token = self.sasl_mechanism == "OAUTHBEARER"
             && matches!(
                 self.security_protocol,
@@ -220,6 +221,10 @@ impl Default for StreamSettings {
 }
 
 impl StreamSettings {
+    pub fn transaction_timeout(&self) -> Duration {
+        Duration::from_millis(self.transaction_timeout_ms)
+    }
+
     pub fn worker_count(&self) -> usize {
         match self.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),

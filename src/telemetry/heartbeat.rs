@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Signs of life of the workers, for health checks.
 #[derive(Debug)]
 pub struct Heartbeat {
+    /// Milliseconds without a poll after which a worker counts as stuck.
+    stuck_after: i64,
     /// A clock that nobody sets: after a step back a worker that is stuck would seem to tick.
     began: Instant,
     /// When each worker polled last, in milliseconds since then.
@@ -16,13 +18,12 @@ pub struct Heartbeat {
     ready: Vec<AtomicBool>,
 }
 
-/// Seconds without a poll after which a worker counts as stuck: more than waiting for the brokers may take, which a
-/// restart would not mend.
-const STUCK_SECONDS: i64 = 40;
-
 impl Heartbeat {
-    pub fn of(workers: usize) -> Arc<Self> {
+    /// Without a poll a worker counts as stuck after more than waiting for the brokers may take, which a restart would not
+    /// mend: a transaction, and making the clients anew.
+    pub fn of(workers: usize, transaction: Duration) -> Arc<Self> {
         Arc::new(Self {
+            stuck_after: (transaction + Duration::from_secs(35)).as_millis() as i64,
             began: Instant::now(),
             polls: (0..workers).map(|_| AtomicI64::new(0)).collect(),
             refused: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
@@ -63,7 +64,7 @@ impl Heartbeat {
     /// Every worker's loop ticks.
     pub fn alive(&self) -> bool {
         let now = self.since_began(Instant::now());
-        let ticks = |last: &AtomicI64| now - last.load(Ordering::Relaxed) < STUCK_SECONDS * 1000;
+        let ticks = |last: &AtomicI64| now - last.load(Ordering::Relaxed) < self.stuck_after;
         self.polls.iter().all(ticks)
     }
 
@@ -81,12 +82,12 @@ mod tests {
 
     #[test]
     fn one_worker_that_stands_still_is_seen_beside_another_that_polls() {
-        let heartbeat = Heartbeat::of(2);
+        let heartbeat = Heartbeat::of(2, Duration::from_secs(5));
         heartbeat.worker_ready(0, true);
         assert!(heartbeat.alive() && !heartbeat.ready());
         heartbeat.worker_ready(1, true);
         assert!(heartbeat.ready());
-        heartbeat.polls[0].store(-STUCK_SECONDS * 1000, Ordering::Relaxed);
+        heartbeat.polls[0].store(-40_000, Ordering::Relaxed);
         heartbeat.polled(1, Instant::now());
         assert!(!heartbeat.alive() && !heartbeat.ready());
         heartbeat.polled(0, Instant::now());

@@ -225,7 +225,7 @@ pub const SERIES: [Series; 55] = [
     counter(
         "kafka_errors_total",
         &["kind"],
-        Start::Each(&["consume", "produce", "transaction", "offset_out_of_range"]),
+        Start::Each(&["consume", "produce", "transaction", "offset_out_of_range", "webhook"]),
         "Errors of the Kafka client.",
     ),
     gauge(

@@ -8,7 +8,7 @@ use callward::call::{Bounds, Heard, Moment};
 use callward::pipeline::outcomes_of;
 use callward::record::{Limits, Timestamp, decode};
 use callward::registry::Version;
-use callward::signals::{Lexicon, Reader, Source, Status};
+use callward::signals::{Lexicon, Needed, Reader, Source, Status};
 
 fn reader() -> &'static Reader {
     static READER: OnceLock<Reader> = OnceLock::new();
@@ -205,6 +205,15 @@ fn only_a_clinician_settles_an_emergency() {
     let ended = |how: &str| serde_json::json!({"type": "call_ended", "disposition": how});
     assert!(told(escalated("nurse")) && told(ended("escalated")));
     assert!(!told(escalated("supervisor")) && !told(escalated("billing")) && !told(ended("transferred")));
+    // To whom, or whether it was only understood so, cannot be read.
+    let unclear = |field: &str, value: serde_json::Value| {
+        let mut event = escalated("nurse");
+        event[field] = value;
+        event
+    };
+    assert!(!told(unclear("to", serde_json::json!({"queue": "billing"}))));
+    assert!(!told(unclear("to", "n".repeat(300).into())));
+    assert!(!told(unclear("inferred", "true".into())));
 }
 
 #[test]
@@ -421,5 +430,191 @@ fn an_alert_tells_the_threshold_that_was_crossed() {
     assert!(!alerts.is_empty());
     for alert in alerts {
         assert!(alert.risk >= alert.threshold, "{alert:?}");
+    }
+}
+
+fn said(at: &str, speaker: &str, text: &str) -> serde_json::Value {
+    event(
+        at,
+        serde_json::json!({"type": "utterance", "speaker": speaker, "text": text}),
+    )
+}
+
+#[test]
+fn the_words_of_an_emergency_are_quoted_however_much_was_said_before() {
+    let events = [
+        said(
+            "00:00",
+            "caller",
+            "my knee hurts and my back hurts and i have a cough and a rash and a headache and a sore throat and a fever and \
+             i feel dizzy and tired and my ear hurts",
+        ),
+        said(
+            "00:05",
+            "caller",
+            "i took forty of my sleeping pills because i want to die",
+        ),
+        said("00:09", "agent", "okay and your date of birth"),
+        said("00:14", "agent", "i can do thursday at nine"),
+    ];
+    let pages: Vec<_> = alerts(&events).into_iter().filter(|alert| alert.is_page()).collect();
+    let quoted = |alert: &callward::alert::Alert| {
+        let mut quotes = alert.said.iter().filter_map(|said| said.quote.as_deref());
+        quotes.any(|quote| quote.contains("forty of my sleeping pills"))
+    };
+    assert!(!pages.is_empty() && pages.iter().all(quoted), "{pages:#?}");
+}
+
+#[test]
+fn an_alert_speaks_first_of_what_came_after_a_hand_over() {
+    let events = [
+        said("00:00", "caller", ACUTE),
+        event(
+            "00:08",
+            serde_json::json!({"type": "action", "action": "escalated", "to": "nurse"}),
+        ),
+        said(
+            "03:00",
+            "caller",
+            "i am back and i took forty of my sleeping pills, i want to die",
+        ),
+        said("03:05", "agent", "okay and your date of birth"),
+        said("03:10", "agent", "i can do thursday at nine"),
+    ];
+    let page = alerts(&events)
+        .into_iter()
+        .find(|alert| alert.is_page())
+        .expect("it pages");
+    assert_eq!(page.said[0].call_seconds, 180.0, "{page:#?}");
+    let booking = page.not_done.iter().find(|done| done.seq.is_some());
+    assert!(
+        booking.is_none_or(|done| done.text.contains(" 5 s") || done.text.contains("10 s")),
+        "{page:#?}"
+    );
+}
+
+#[test]
+fn a_partial_result_is_replaced_by_its_own_successor() {
+    let part = |at: &str, id: &str, last: bool, text: &str| {
+        event(
+            at,
+            serde_json::json!({"type": "utterance", "speaker": "caller", "utterance_id": id, "is_final": last, "text": text}),
+        )
+    };
+    let events = [
+        part("00:01", "u1", false, "i have crushing chest pain"),
+        part("00:02", "u2", true, "hello there"),
+        part("00:03", "u1", true, "i have a question about my chess game"),
+    ];
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let events = events.map(|event| {
+        decode(event.to_string().as_bytes(), None, &Limits::default())
+            .unwrap()
+            .event
+    });
+    let outcomes = outcomes_of(&pipeline, &events);
+    let need = |at: usize| outcomes[at].need.unwrap();
+    assert!(need(1) > 2.0 * need(2), "{} {}", need(1), need(2));
+}
+
+#[test]
+fn a_caller_who_is_being_handed_over_is_not_lost_meanwhile() {
+    let events = [
+        said("00:05", "caller", ACUTE),
+        said("00:08", "agent", "let me get a nurse on the line for you right now"),
+        event("00:09", serde_json::json!({"type": "action", "action": "hold_started"})),
+        event(
+            "01:05",
+            serde_json::json!({"type": "action", "action": "escalated", "to": "nurse"}),
+        ),
+    ];
+    let states: Vec<_> = alerts(&events).iter().map(|alert| alert.state.as_str()).collect();
+    assert!(!states.contains(&"contact_lost"), "{states:?}");
+    // Nobody came: told once, and later that nothing is heard.
+    let states: Vec<_> = alerts(&events[..3])
+        .iter()
+        .map(|alert| (alert.state.as_str(), alert.call_seconds))
+        .collect();
+    let at = |state: &str| {
+        states
+            .iter()
+            .find(|(own, _)| *own == state)
+            .unwrap_or_else(|| panic!("{states:?}"))
+            .1
+    };
+    assert!(at("contact_lost") >= at("handover_unconfirmed") + 40.0, "{states:?}");
+}
+
+#[test]
+fn what_is_to_happen_is_what_the_level_asks() {
+    let events = [
+        said(
+            "00:00",
+            "caller",
+            "i am vomiting blood, a lot of blood, and i am fainting",
+        ),
+        said("00:05", "agent", "okay and your date of birth"),
+        said("00:10", "agent", "and your insurance"),
+        said(
+            "00:15",
+            "caller",
+            "no no, i am not vomiting blood, no, i am not fainting, it is just a rash and i want a visit",
+        ),
+        said("00:20", "agent", "are you vomiting any blood"),
+        said("00:22", "caller", "no"),
+        event("00:40", serde_json::json!({"type": "call_ended"})),
+    ];
+    let alerts = alerts(&events);
+    assert!(!alerts.is_empty());
+    for alert in alerts
+        .iter()
+        .filter(|alert| alert.level == callward::alert::Level::Emergency)
+    {
+        assert_eq!(
+            (alert.needed, alert.minimum.action.as_str()),
+            (Needed::Emergency, "clinician_now"),
+            "{alert:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_transfer_leg_just_in_time_goes_on_with_the_call() {
+    let applied = |minute: &str| {
+        let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+        let events = [
+            said("00:05", "caller", ACUTE),
+            event("00:30", serde_json::json!({"type": "call_ended"})),
+            event(minute, serde_json::json!({"type": "call_started"})),
+        ];
+        let events = events.map(|event| {
+            decode(event.to_string().as_bytes(), None, &Limits::default())
+                .unwrap()
+                .event
+        });
+        outcomes_of(&pipeline, &events)
+            .iter()
+            .filter(|outcome| outcome.was_applied())
+            .map(|outcome| outcome.events)
+            .max()
+    };
+    assert_eq!((applied("02:30"), applied("02:31")), (Some(3), Some(2)));
+}
+
+#[test]
+fn a_hand_over_is_understood_by_its_signs() {
+    let act = reader().lexicon().find("handover_spoken").unwrap();
+    let hands_over = |text: &str| reader().agent(text).acts.contains(&act);
+    for told in [
+        "Doctor's shouting me to put it through, he's lifting the receiver now.",
+        "There's a nurse nodding at me, so I'm letting her have the headset, one moment.",
+    ] {
+        assert!(hands_over(told), "{told}");
+    }
+    for other in [
+        "The doctor is with a patient now, hold on while I look at the schedule.",
+        "A nurse will ring you back this afternoon, she has your message now.",
+    ] {
+        assert!(!hands_over(other), "{other}");
     }
 }

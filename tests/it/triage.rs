@@ -36,7 +36,7 @@ fn vignettes_are_as_urgent_as_they_should_be() {
             trust: [Trust::FULL; 2],
             attributes: (facts & ((1 << ATTRIBUTE_BITS) - 1)) as u32,
             chief: true,
-            first_seq: 0,
+            since: 0,
         });
         let heard = Heard {
             known: known.collect(),

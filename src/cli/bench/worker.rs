@@ -55,7 +55,13 @@ pub fn run(args: &Args, common: &Common) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let pipeline = Arc::new(pipeline(&config, common)?);
     let metrics = Arc::new(Metrics::new());
-    let plan = plan(&config, pipeline, &metrics, &Heartbeat::of(workers), &stop);
+    let plan = plan(
+        &config,
+        pipeline,
+        &metrics,
+        &Heartbeat::of(workers, config.stream.transaction_timeout()),
+        &stop,
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = runtime.block_on(async { Signals::new() })?;
     let work: fn(&Plan, usize) -> Result<(), Trouble> = match args.task {
