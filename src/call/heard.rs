@@ -440,7 +440,7 @@ impl Heard {
         let Said { mention, answered } = said;
         let turns = self.turns;
         let known = self.entry(mention.concept);
-        let was_present = known.said >= PRESENT;
+        let (was_present, was_there) = (known.said >= PRESENT, known.is_present());
         if mention.status == Status::Denied {
             // A bare no to a question denies what the question adds ("also at rest?"), not what was told before.
             if !(*answered && was_present) {
@@ -467,7 +467,7 @@ impl Heard {
             !was_present && known.said >= PRESENT && mention.status == Status::Present,
             !known.is_present(),
         );
-        if is_new || is_gone {
+        if is_gone || (is_new && !was_there) {
             known.since = moment.seq;
         }
         if is_new {

@@ -6,6 +6,7 @@
 //! Concepts stand as keys made of their ids, so that a snapshot outlives a new version of the lexicon: a concept that
 //! the lexicon no longer has is dropped. Readers know their own format and refuse a newer one.
 
+use std::borrow::Cow;
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -29,18 +30,18 @@ pub enum SnapshotError {
     Damaged(String),
 }
 
-/// A call as plain data.
+/// A call as plain data, lent by the call where it is written.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct Snapshot<'c> {
     channel: Channel,
-    queue: Option<String>,
-    site: Option<String>,
-    callback_ref: Option<String>,
-    agent: Option<(Option<String>, bool, Option<u32>)>,
-    patient: Option<PatientRow>,
+    queue: Option<Cow<'c, str>>,
+    site: Option<Cow<'c, str>>,
+    callback_ref: Option<Cow<'c, str>>,
+    agent: Option<(Option<Cow<'c, str>>, bool, Option<u32>)>,
+    patient: Option<PatientRow<'c>>,
     started_at: Option<i64>,
     first_at: Option<i64>,
-    sequence: Sequence,
+    sequence: Cow<'c, Sequence>,
     recognition: (f32, u32, u16, u16, u32, u16),
     ended: Option<(i64, bool)>,
     last_at: Option<i64>,
@@ -48,22 +49,22 @@ pub struct Snapshot {
     facts: Vec<u32>,
     asked: Option<AskedRow>,
     topic: Vec<u32>,
-    quotes: Vec<QuoteRow>,
+    quotes: Vec<QuoteRow<'c>>,
     turns: u16,
     words: u32,
     unknown_words: u32,
     age: Option<u8>,
     last_new: Option<(u64, i64, u16)>,
     /// Evidence of the loudest turn and of the second, and the first where it is to be quoted: words, `seq`, time.
-    loudest: LoudestRow,
-    care: Care,
-    partials: Vec<PartialRow>,
+    loudest: LoudestRow<'c>,
+    care: Cow<'c, Care>,
+    partials: Vec<PartialRow<'c>>,
 }
 
-type LoudestRow = (f32, f32, Option<(String, u64, i64)>);
+type LoudestRow<'c> = (f32, f32, Option<(Cow<'c, str>, u64, i64)>);
 
 /// Age, sex, language, contacts within 72 hours.
-type PatientRow = (Option<u8>, Option<Sex>, Option<String>, Option<u16>);
+type PatientRow<'c> = (Option<u8>, Option<Sex>, Option<Cow<'c, str>>, Option<u16>);
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct KnownRow {
@@ -89,10 +90,10 @@ struct AskedRow {
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct QuoteRow {
+struct QuoteRow<'c> {
     key: u32,
     /// `None` where they are those of the quote before.
-    text: Option<String>,
+    text: Option<Cow<'c, str>>,
     seq: u64,
     at: i64,
     asked_before: Option<NonZero<u32>>,
@@ -100,12 +101,12 @@ struct QuoteRow {
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct PartialRow {
+struct PartialRow<'c> {
     speaker: Speaker,
-    text: String,
+    text: Cow<'c, str>,
     cut: bool,
     confidence: Option<f32>,
-    utterance_id: Option<String>,
+    utterance_id: Option<Cow<'c, str>>,
     seq: u64,
     at: i64,
 }
@@ -137,11 +138,11 @@ fn place_of<T: PartialEq>(all: &[T], value: &T) -> u8 {
         .expect("every value stands in its table") as u8
 }
 
-fn owned(text: &Option<Box<str>>) -> Option<String> {
-    text.as_deref().map(str::to_owned)
+fn lent(text: &Option<Box<str>>) -> Option<Cow<'_, str>> {
+    text.as_deref().map(Cow::Borrowed)
 }
 
-fn boxed(text: Option<String>) -> Option<Box<str>> {
+fn boxed(text: Option<Cow<'_, str>>) -> Option<Box<str>> {
     text.map(Into::into)
 }
 
@@ -170,28 +171,28 @@ fn fact_of(lexicon: &Lexicon, key: u32) -> Option<FactMention> {
     }
 }
 
-impl Snapshot {
-    pub fn of(call: &Call, lexicon: &Lexicon) -> Self {
+impl<'c> Snapshot<'c> {
+    pub fn of(call: &'c Call, lexicon: &Lexicon) -> Self {
         let (heard, care) = &call.settled;
         let started = &call.context.started;
         let keys = |concepts: &[ConceptId]| concepts.iter().map(|concept| lexicon.key(*concept)).collect();
         let r = &call.recognition;
         Self {
             channel: started.channel,
-            queue: owned(&started.queue),
-            site: owned(&started.site),
-            callback_ref: owned(&started.callback_ref),
+            queue: lent(&started.queue),
+            site: lent(&started.site),
+            callback_ref: lent(&started.callback_ref),
             agent: started
                 .agent
                 .as_ref()
-                .map(|a| (owned(&a.role), a.contractor, a.tenure_days)),
+                .map(|a| (lent(&a.role), a.contractor, a.tenure_days)),
             patient: started
                 .patient
                 .as_ref()
-                .map(|p| (p.age, p.sex, owned(&p.language), p.contacts_72h)),
+                .map(|p| (p.age, p.sex, lent(&p.language), p.contacts_72h)),
             started_at: call.context.started_at.map(Timestamp::millis),
             first_at: call.context.first_at.map(Timestamp::millis),
-            sequence: call.sequence.clone(),
+            sequence: Cow::Borrowed(&call.sequence),
             recognition: (
                 r.confidence_sum,
                 r.confidences,
@@ -225,7 +226,7 @@ impl Snapshot {
             age: heard.age,
             last_new: heard.last_new.map(|(seq, at, turn)| (seq, at.millis(), turn)),
             loudest: loudest_row(&heard.loudest),
-            care: care.clone(),
+            care: Cow::Borrowed(care),
             partials: call.partials.iter().map(partial_row).collect(),
         }
     }
@@ -287,7 +288,7 @@ impl Snapshot {
                 started_at: self.started_at.map(time),
                 first_at: self.first_at.map(time),
             },
-            sequence: self.sequence,
+            sequence: self.sequence.into_owned(),
             recognition: Recognition {
                 confidence_sum,
                 confidences,
@@ -301,7 +302,7 @@ impl Snapshot {
                 to_clinicians,
             }),
             last_at: self.last_at.map(time),
-            settled: (heard, self.care),
+            settled: (heard, self.care.into_owned()),
             partials: self.partials.into_iter().map(|row| partial_of(row, reader)).collect(),
             laid_over: None,
         };
@@ -338,11 +339,11 @@ fn known_of(row: &KnownRow, lexicon: &Lexicon) -> Option<Known> {
     })
 }
 
-fn quote_rows(quotes: &[Quote], lexicon: &Lexicon) -> Vec<QuoteRow> {
-    let mut before: Option<Arc<str>> = None;
-    let row = |quote: &Quote| QuoteRow {
+fn quote_rows<'c>(quotes: &'c [Quote], lexicon: &Lexicon) -> Vec<QuoteRow<'c>> {
+    let mut before: Option<&str> = None;
+    let row = |quote: &'c Quote| QuoteRow {
         key: lexicon.key(quote.concept),
-        text: (before.replace(Arc::clone(&quote.text)).as_ref() != Some(&quote.text)).then(|| quote.text.to_string()),
+        text: (before.replace(&quote.text) != Some(&*quote.text)).then_some(Cow::Borrowed(&*quote.text)),
         seq: quote.seq,
         at: quote.at.millis(),
         asked_before: quote.asked_before,
@@ -351,7 +352,7 @@ fn quote_rows(quotes: &[Quote], lexicon: &Lexicon) -> Vec<QuoteRow> {
     quotes.iter().map(row).collect()
 }
 
-fn quotes_of(rows: Vec<QuoteRow>, lexicon: &Lexicon) -> Vec<Quote> {
+fn quotes_of(rows: Vec<QuoteRow<'_>>, lexicon: &Lexicon) -> Vec<Quote> {
     let mut quotes = Vec::with_capacity(rows.len());
     let mut text: Arc<str> = "".into();
     for row in rows {
@@ -373,13 +374,13 @@ fn quotes_of(rows: Vec<QuoteRow>, lexicon: &Lexicon) -> Vec<Quote> {
     quotes
 }
 
-fn loudest_row(loudest: &Loudest) -> LoudestRow {
+fn loudest_row(loudest: &Loudest) -> LoudestRow<'_> {
     let turn = loudest.turn.as_ref();
-    let row = turn.map(|turn| (turn.text.to_string(), turn.seq, turn.at.millis()));
+    let row = turn.map(|turn| (Cow::Borrowed(&*turn.text), turn.seq, turn.at.millis()));
     (loudest.evidence, loudest.second, row)
 }
 
-fn loudest_of((evidence, second, row): LoudestRow, quotes: &[Quote]) -> Loudest {
+fn loudest_of((evidence, second, row): LoudestRow<'_>, quotes: &[Quote]) -> Loudest {
     let turn = row.map(|(text, seq, at)| {
         Box::new(LoudTurn {
             text: shared(quotes, &text),
@@ -390,19 +391,19 @@ fn loudest_of((evidence, second, row): LoudestRow, quotes: &[Quote]) -> Loudest 
     Loudest { evidence, second, turn }
 }
 
-fn partial_row(open: &Partial) -> PartialRow {
+fn partial_row(open: &Partial) -> PartialRow<'_> {
     PartialRow {
         speaker: open.said.speaker,
-        text: open.said.text.to_string(),
+        text: Cow::Borrowed(&*open.said.text),
         cut: open.said.cut,
         confidence: open.said.confidence,
-        utterance_id: owned(&open.said.utterance_id),
+        utterance_id: lent(&open.said.utterance_id),
         seq: open.seq,
         at: open.at.millis(),
     }
 }
 
-fn partial_of(row: PartialRow, reader: &Reader) -> Partial {
+fn partial_of(row: PartialRow<'_>, reader: &Reader) -> Partial {
     let said = Utterance {
         speaker: row.speaker,
         text: row.text.into(),

@@ -17,7 +17,7 @@ use crate::registry::{DataSource, Version};
 /// in the folder of models; name calls that neither was trained on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  callward compare ours.ndjson --challenger 0010\n  \
-    callward compare models/data/authored/calls-?.ndjson --champion 0006 --challenger 0007")]
+    callward compare models/data/authored/calls-?.ndjson --champion 0009 --challenger 0010")]
 pub struct Args {
     /// Files of calls with labels beside them; they count together, one call of each case.
     #[arg(required = true)]

@@ -16,8 +16,8 @@ pub struct Watched {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Rows {
-    call: Snapshot,
+struct Rows<'c> {
+    call: Snapshot<'c>,
     watch: WatchRow,
     /// Of the call's numbering: what is added, what leapt, and when its leg began.
     numbering: (u64, Option<u64>, Option<i64>),
@@ -26,8 +26,8 @@ struct Rows {
 /// Format 4 knew of no leg that counts anew and of no leap.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(Serialize))]
-struct RowsBefore {
-    call: Snapshot,
+struct RowsBefore<'c> {
+    call: Snapshot<'c>,
     watch: WatchRow,
 }
 

@@ -268,6 +268,7 @@ impl FactKind {
 #[derive(Clone, Debug)]
 pub struct Concept {
     pub id: String,
+    key: u32,
     pub title: String,
     pub kind: Kind,
     /// Index in [`Lexicon::groups`] for findings and symptoms.
@@ -522,7 +523,7 @@ impl Lexicon {
 
     /// What a snapshot holds in place of a concept: equal in every version of the lexicon that has it.
     pub fn key(&self, id: ConceptId) -> u32 {
-        key(&self.concept(id).id)
+        self.concept(id).key
     }
 
     pub fn concept(&self, id: ConceptId) -> &Concept {
@@ -599,6 +600,7 @@ impl Lexicon {
         }
         self.concepts.push(Concept {
             id: entry.id.clone(),
+            key: key(&entry.id),
             title: entry.title.clone(),
             kind,
             group: place,

@@ -15,7 +15,7 @@ mod reliability;
 mod triage;
 mod wording;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -187,8 +187,8 @@ pub struct Reader {
 
 /// An answer longer than this is a story of its own.
 const SHORT_ANSWER_WORDS: usize = 30;
-/// So many signs of an act more than against it make one. Of 27,940 turns of agents who hand nothing over, a dozen have as
-/// many; of hand-overs in words that nobody had listed, every third.
+/// So many signs of an act more than against it make one. Of 168 hand-overs in sentences kept apart that no listed wording
+/// tells, 68 have as many (`callward gaps --acts`).
 const SIGNS_NEEDED: i32 = 3;
 
 impl Reader {
@@ -321,7 +321,10 @@ impl Reader {
 
     /// Acts told in words of their own, for which the signs outnumber those against them. A sign counts once.
     fn acts_by_signs(&self, matches: &[Match]) -> impl Iterator<Item = ConceptId> {
-        let signs: BTreeSet<ConceptId> = matches.iter().map(|found| found.concept).collect();
+        let is_sign = |concept: &ConceptId| matches!(self.lexicon.concept(*concept).kind, Kind::Sign { .. });
+        let mut signs: Vec<ConceptId> = matches.iter().map(|found| found.concept).filter(is_sign).collect();
+        signs.sort_unstable();
+        signs.dedup();
         let mut balance: BTreeMap<ConceptId, i32> = BTreeMap::new();
         for sign in signs {
             if let Kind::Sign { of, against } = self.lexicon.concept(sign).kind {
