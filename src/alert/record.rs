@@ -255,20 +255,7 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
         let is_symptom = ground.lexicon.concept(urgent.concept).needed().is_none();
         let words = heard.words_of(ground.lexicon, urgent.concept);
         if words.is_empty() && !is_symptom {
-            let since = heard.find(urgent.concept).map_or(ground.seq, |known| known.since);
-            let before = heard
-                .quotes
-                .iter()
-                .filter(|quote| quote.seq <= since)
-                .map(|quote| quote.at);
-            all.push(Said {
-                finding: finding.clone(),
-                quote: None,
-                seq: since,
-                // Its words were not kept, and so no time: it was not before this.
-                call_seconds: tenths(before.max().map_or(0.0, |at| ground.call.context.seconds_at(at))),
-                answer_to: None,
-            });
+            all.push(unquoted(ground, urgent));
         }
         for quote in words.into_iter().take(2) {
             let text = Some(quote.text.to_string());
@@ -296,6 +283,32 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
         });
     }
     all
+}
+
+/// A finding of which no words were kept as its own: those of the turn by which it came to be present, where they were.
+fn unquoted(ground: &Ground<'_>, urgent: &Urgent) -> Said {
+    let heard = ground.call.heard();
+    let since = heard.find(urgent.concept).map_or(ground.seq, |known| known.since);
+    let loudest = heard
+        .loudest
+        .turn
+        .as_deref()
+        .map(|turn| (turn.seq, turn.at, &turn.text));
+    let quotes = heard.quotes.iter().map(|quote| (quote.seq, quote.at, &quote.text));
+    let last = quotes
+        .chain(loudest)
+        .filter(|(seq, ..)| *seq <= since)
+        .max_by_key(|(seq, ..)| *seq);
+    Said {
+        finding: ground.lexicon.concept(urgent.concept).id.clone(),
+        quote: last
+            .filter(|(seq, ..)| *seq == since)
+            .map(|(.., text)| text.to_string()),
+        seq: since,
+        // Where nothing of that turn was kept it was not before this.
+        call_seconds: tenths(last.map_or(0.0, |(_, at, _)| ground.call.context.seconds_at(at))),
+        answer_to: None,
+    }
 }
 
 /// As much of it as an alert is to carry.
