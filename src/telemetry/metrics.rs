@@ -309,7 +309,7 @@ pub const SERIES: [Series; 55] = [
         "alerts_raised_total",
         &["priority"],
         Start::Each(PRIORITIES),
-        "Episodes begun.",
+        "Levels reached by alerts: one that goes from watch to emergency counts at both.",
     ),
     counter(
         "alerts_updated_total",
@@ -335,7 +335,7 @@ pub const SERIES: [Series; 55] = [
         &["priority"],
         Start::Each(PRIORITIES),
         CARE,
-        "How far into the call an episode began.",
+        "How far into the call a level was reached.",
     ),
     counter(
         "alerts_after_call_end_total",
@@ -354,7 +354,7 @@ pub const SERIES: [Series; 55] = [
         "unsettled_calls_total",
         &["how"],
         Start::Each(&["ended_unescalated", "contact_lost", "handover_unconfirmed"]),
-        "Needs that were never handed over.",
+        "Records that told a need as not handed over.",
     ),
     counter(
         "not_understood_calls_total",
