@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use callward::alert::Settings;
+use callward::alert::{Alert, Level, Settings};
 use callward::call::{Bounds, Heard, Moment};
-use callward::pipeline::outcomes_of;
+use callward::pipeline::{Outcome, outcomes_of};
 use callward::record::{Limits, Timestamp, decode};
 use callward::registry::Version;
 use callward::signals::{Lexicon, Needed, Reader, Source, Status};
@@ -171,7 +171,7 @@ fn judged(events: &[serde_json::Value]) -> Vec<(Option<&'static str>, Vec<String
                 .event
         })
         .collect();
-    let present = |outcome: &callward::pipeline::Outcome| {
+    let present = |outcome: &Outcome| {
         let told = outcome
             .applied
             .changes
@@ -180,7 +180,7 @@ fn judged(events: &[serde_json::Value]) -> Vec<(Option<&'static str>, Vec<String
         told.map(|change| pipeline.lexicon().concept(change.concept).id.clone())
             .collect()
     };
-    let state = |outcome: &callward::pipeline::Outcome| outcome.alert.as_ref().map(|alert| alert.state.as_str());
+    let state = |outcome: &Outcome| outcome.alert.as_ref().map(|alert| alert.state.as_str());
     outcomes_of(&pipeline, &events)
         .iter()
         .map(|outcome| (state(outcome), present(outcome)))
@@ -261,7 +261,7 @@ fn what_is_said_while_a_hand_over_is_under_way_pages_nobody_again() {
                 serde_json::json!({"type": "action", "seq": 9, "action": "appointment_booked", "starts_in_minutes": 4000}),
             ));
         }
-        alerts(&events).iter().any(callward::alert::Alert::is_page)
+        alerts(&events).iter().any(Alert::is_page)
     };
     assert!(!call(0, false), "the nurse is on her way");
     assert!(call(0, true), "a visit is no nurse");
@@ -318,7 +318,7 @@ fn the_end_of_a_call_is_judged_however_much_was_said() {
     );
 }
 
-fn alerts(events: &[serde_json::Value]) -> Vec<callward::alert::Alert> {
+fn outcomes(events: &[serde_json::Value]) -> Vec<Outcome> {
     let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
     let events: Vec<_> = events
         .iter()
@@ -328,8 +328,14 @@ fn alerts(events: &[serde_json::Value]) -> Vec<callward::alert::Alert> {
                 .event
         })
         .collect();
-    let outcomes = outcomes_of(&pipeline, &events);
-    outcomes.into_iter().filter_map(|outcome| outcome.alert).collect()
+    outcomes_of(&pipeline, &events)
+}
+
+fn alerts(events: &[serde_json::Value]) -> Vec<Alert> {
+    outcomes(events)
+        .into_iter()
+        .filter_map(|outcome| outcome.alert)
+        .collect()
 }
 
 fn event(at: &str, mut event: serde_json::Value) -> serde_json::Value {
@@ -458,7 +464,7 @@ fn the_words_of_an_emergency_are_quoted_however_much_was_said_before() {
         said("00:14", "agent", "i can do thursday at nine"),
     ];
     let pages: Vec<_> = alerts(&events).into_iter().filter(|alert| alert.is_page()).collect();
-    let quoted = |alert: &callward::alert::Alert| {
+    let quoted = |alert: &Alert| {
         let mut quotes = alert.said.iter().filter_map(|said| said.quote.as_deref());
         quotes.any(|quote| quote.contains("forty of my sleeping pills"))
     };
@@ -506,13 +512,7 @@ fn a_partial_result_is_replaced_by_its_own_successor() {
         part("00:02", "u2", true, "hello there"),
         part("00:03", "u1", true, "i have a question about my chess game"),
     ];
-    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
-    let events = events.map(|event| {
-        decode(event.to_string().as_bytes(), None, &Limits::default())
-            .unwrap()
-            .event
-    });
-    let outcomes = outcomes_of(&pipeline, &events);
+    let outcomes = outcomes(&events);
     let need = |at: usize| outcomes[at].need.unwrap();
     assert!(need(1) > 2.0 * need(2), "{} {}", need(1), need(2));
 }
@@ -566,10 +566,7 @@ fn what_is_to_happen_is_what_the_level_asks() {
     ];
     let alerts = alerts(&events);
     assert!(!alerts.is_empty());
-    for alert in alerts
-        .iter()
-        .filter(|alert| alert.level == callward::alert::Level::Emergency)
-    {
+    for alert in alerts.iter().filter(|alert| alert.level == Level::Emergency) {
         assert_eq!(
             (alert.needed, alert.minimum.action.as_str()),
             (Needed::Emergency, "clinician_now"),
@@ -581,18 +578,12 @@ fn what_is_to_happen_is_what_the_level_asks() {
 #[test]
 fn a_transfer_leg_just_in_time_goes_on_with_the_call() {
     let applied = |minute: &str| {
-        let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
         let events = [
             said("00:05", "caller", ACUTE),
             event("00:30", serde_json::json!({"type": "call_ended"})),
             event(minute, serde_json::json!({"type": "call_started"})),
         ];
-        let events = events.map(|event| {
-            decode(event.to_string().as_bytes(), None, &Limits::default())
-                .unwrap()
-                .event
-        });
-        outcomes_of(&pipeline, &events)
+        outcomes(&events)
             .iter()
             .filter(|outcome| outcome.was_applied())
             .map(|outcome| outcome.events)
