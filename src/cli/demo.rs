@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{IsTerminal as _, Write as _};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -56,7 +57,8 @@ pub fn run(args: Args, common: &Common) -> Result<(), Failure> {
     config.stream.fetch_wait_ms = 5;
     config.log.filter = "error".into();
     telemetry::init(&config.log);
-    let cluster = MockCluster::new(1).context("the mock cluster did not start")?;
+    // It lasts as long as the process: clients close on threads of their own, and would tell that it has gone.
+    let cluster = ManuallyDrop::new(MockCluster::new(1).context("the mock cluster did not start")?);
     config.kafka.brokers = cluster.bootstrap_servers();
     for topic in crate::stream::topics::wanted(&config.topics) {
         cluster
