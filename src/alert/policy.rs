@@ -112,6 +112,7 @@ impl Policy {
             ("handover_seconds", settings.handover_seconds, 1, 600),
             ("handover_seconds_at_most", settings.handover_seconds_at_most, 1, 3_600),
             ("handover_covers_seconds", settings.handover_covers_seconds, 0, 300),
+            ("remembered_seconds", settings.remembered_seconds, 0, 86_400),
         ];
         for (field, value, low, high) in bounds {
             if !(low..=high).contains(&value) {

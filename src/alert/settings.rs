@@ -42,6 +42,9 @@ pub struct Settings {
     pub idle_seconds: u32,
     /// Seconds after its end for which a call is kept, for events that come late.
     pub ended_seconds: u32,
+    /// Seconds after that for which it is remembered that there was a call and how many alerts it had: what comes late is
+    /// no new call then, and no alert gets the name of another.
+    pub remembered_seconds: u32,
 }
 
 impl Default for Settings {
@@ -66,6 +69,7 @@ impl Default for Settings {
             contact_lost_seconds: 45,
             idle_seconds: 7_200,
             ended_seconds: 120,
+            remembered_seconds: 3_600,
         }
     }
 }

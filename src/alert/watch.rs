@@ -97,6 +97,32 @@ impl Watch {
         .min()
     }
 
+    /// Whether a need is open, or may be: such a call is never given up.
+    pub fn holds_a_need(&self) -> bool {
+        self.raised.is_some_and(|raised| raised.level.pages())
+            || self.chance.is_some()
+            || self.handover.is_some()
+            || self.silence_due.is_some()
+            || self.need_since.is_some()
+    }
+
+    /// Keeps the number of its episodes, so that no alert of the call gets the name of another, until it may go.
+    pub fn forget(&mut self, until: Timestamp) {
+        *self = Self {
+            episode: self.episode,
+            forget_due: Some(until),
+            ..Self::default()
+        };
+    }
+
+    /// A call of the same id that begins when the one before is over.
+    pub fn begin_anew(&mut self) {
+        *self = Self {
+            episode: self.episode,
+            ..Self::default()
+        };
+    }
+
     /// What came by this event was handed over.
     pub(super) fn settles(&self, seq: u64) -> bool {
         self.settled.is_some_and(|settled| seq < settled)

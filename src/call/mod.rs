@@ -237,13 +237,11 @@ impl Call {
             lost: 0,
             whole_turn: false,
         };
-        let began = self.sequence.leg_began;
-        let leg = self.ended.is_some_and(|end| Self::is_leg(event, end, bounds));
-        // The beginning of the leg that ended has its own time: it comes again.
-        if leg && began.is_none_or(|began| event.at > began) {
+        let leg = self.ended.is_some_and(|end| self.is_leg(event, end, bounds));
+        if leg {
             self.sequence.begin_leg(event.seq, event.event_id.as_deref());
             applied.seq = self.sequence.number(event.seq);
-        } else if self.sequence.base > 0 && began.is_some_and(|began| event.at < began) {
+        } else if self.sequence.base > 0 && self.sequence.leg_began.is_some_and(|began| event.at < began) {
             // Of the leg before, whose numbers are those of this one.
             applied.fate = Fate::Late;
             return applied;
@@ -255,13 +253,11 @@ impl Call {
             }
             Place::Fresh { lost } => applied.lost = lost,
         }
-        if let Some(end) = self.ended {
-            if !Self::is_leg(event, end, bounds) {
-                applied.fate = Fate::Late;
-                return applied;
-            }
-            self.ended = None;
+        if self.ended.is_some() && !leg {
+            applied.fate = Fate::Late;
+            return applied;
         }
+        self.ended = None;
         // What was done and that it ended is taken in, however much was said before.
         let bounded = !matches!(event.body, Body::Action(_) | Body::Ended(_));
         if matches!(event.body, Body::Unknown) || (bounded && self.sequence.applied >= bounds.max_events) {
@@ -282,9 +278,27 @@ impl Call {
     }
 
     /// Whether an event opens a call again that has ended: a transfer.
-    fn is_leg(event: &Event, end: End, bounds: &Bounds) -> bool {
+    fn is_leg(&self, event: &Event, end: End, bounds: &Bounds) -> bool {
+        // The beginning of the leg that ended has its own time, or one before all else: it comes again, or late.
+        let began = self.sequence.leg_began.or(self.context.first_at).unwrap_or(end.at);
         matches!(event.body, Body::Started(_))
+            && event.at > began
             && event.at.seconds_since(end.at) <= f64::from(bounds.transfer_leg_seconds)
+    }
+
+    /// Nothing is left of it but that it was: what comes now is late, or begins a call anew.
+    pub fn is_past(&self) -> bool {
+        self.sequence.applied > 0 && self.context.first_at.is_none()
+    }
+
+    /// Keeps what tells late events from those of a new call.
+    pub fn forget(&mut self) {
+        *self = Self {
+            ended: self.ended,
+            last_at: self.last_at,
+            sequence: std::mem::take(&mut self.sequence).without_ids(),
+            ..Self::new(self.id.clone())
+        };
     }
 
     fn take(&mut self, reader: &Reader, event: &Event, bounds: &Bounds, applied: &mut Applied) {

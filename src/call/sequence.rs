@@ -122,6 +122,14 @@ impl Sequence {
         }
     }
 
+    /// All but the ids of the last events.
+    pub(super) fn without_ids(self) -> Self {
+        Self {
+            ids: Vec::new(),
+            ..self
+        }
+    }
+
     /// Takes a fresh event in and returns its number in the call.
     pub fn take(&mut self, seq: Option<u64>, event_id: Option<&str>) -> u64 {
         let number = self.number(seq);

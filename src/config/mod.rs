@@ -148,6 +148,16 @@ impl Config {
                     .into(),
             );
         }
+        if self.stream.capacity_calls < 1_000 {
+            return wrong(
+                "stream",
+                "capacity_calls",
+                format!(
+                    "{} is below 1000: calls would be given up that there is room for",
+                    self.stream.capacity_calls
+                ),
+            );
+        }
         if self.stream.drain_seconds < 5 {
             return wrong(
                 "stream",

@@ -17,7 +17,7 @@ pub use replay::{Replay, outcomes_of};
 pub use watched::Watched;
 
 use crate::alert::{Assessment, Deadline, Decision, Ground, Happening, Named, Policy, Quotes, Why, alert_of};
-use crate::call::{Applied, Bounds, Fate, Known, PRESENT, Voice};
+use crate::call::{Applied, Bounds, End, Fate, Known, PRESENT, Voice};
 use crate::features::{Extractor, Features, RISK};
 use crate::record::{Event, Timestamp};
 use crate::risk::Model;
@@ -108,25 +108,29 @@ impl Pipeline {
 
     /// Takes one event of a call to its consequences: first every deadline up to its time, in order, then itself.
     pub fn step(&self, watched: &mut Watched, event: &Event, mut found: impl FnMut(Outcome)) {
-        while let Some((due, deadline)) = watched.due()
-            && due <= event.at
-        {
-            found(self.deadline(watched, due, deadline));
-            if deadline == Deadline::Forget {
-                // What comes after a call was forgotten is a new call.
-                *watched = Watched::new(event.call_id.clone());
-            }
+        self.tick(watched, event.at, &mut found);
+        let kept_for = self.policy.settings().ended_seconds;
+        let late = |end: End| event.at <= end.at.plus_seconds(kept_for);
+        if watched.is_past() && !watched.call.ended.is_some_and(late) {
+            watched.begin_anew();
         }
         found(self.event(watched, event));
     }
 
     /// Steps every deadline up to `now`: for a call in silence.
     pub fn tick(&self, watched: &mut Watched, now: Timestamp, mut found: impl FnMut(Outcome)) {
-        while let Some((due, deadline)) = watched.due()
+        while !watched.is_past()
+            && let Some((due, deadline)) = watched.due()
             && due <= now
         {
             found(self.deadline(watched, due, deadline));
         }
+    }
+
+    /// Forgets a call before its time, where there is no room for it.
+    pub fn give_up(&self, watched: &mut Watched) -> Option<Outcome> {
+        let last = watched.call.last_at?;
+        Some(self.deadline(watched, last, Deadline::Forget))
     }
 
     fn event(&self, watched: &mut Watched, event: &Event) -> Outcome {
@@ -180,6 +184,9 @@ impl Pipeline {
         let happening = Happening::Due { deadline, seq };
         let mut outcome = self.judge(watched, due, due, Cause::Deadline(deadline), applied, happening);
         outcome.over = deadline == Deadline::Forget;
+        if outcome.over {
+            watched.forget(due.plus_seconds(self.policy.settings().remembered_seconds));
+        }
         outcome
     }
 

@@ -44,6 +44,26 @@ impl Watched {
         self.watch.due()
     }
 
+    /// Whether the call is over, and kept only for what comes late.
+    pub fn is_past(&self) -> bool {
+        self.call.is_past()
+    }
+
+    /// Whether not even that need be kept any more, at event time `now`.
+    pub fn is_gone(&self, now: Timestamp) -> bool {
+        self.is_past() && self.due().is_none_or(|(due, _)| due <= now)
+    }
+
+    pub(super) fn forget(&mut self, until: Timestamp) {
+        self.call.forget();
+        self.watch.forget(until);
+    }
+
+    pub(super) fn begin_anew(&mut self) {
+        self.call = Call::new(self.call.id.clone());
+        self.watch.begin_anew();
+    }
+
     /// `[format u8][rows]`
     pub fn to_bytes(&self, reader: &Reader) -> Vec<u8> {
         self.append_to(Vec::new(), reader)

@@ -88,6 +88,8 @@ pub(super) struct Engine<T> {
     gone: (usize, usize),
     /// Since when deadlines wait for what came during a stall.
     deadlines_wait: Option<Instant>,
+    /// More calls are held than memory is planned for.
+    crowded: bool,
     open: Option<Transaction>,
     /// What went wrong in the callback, for the loop.
     trouble: Option<Trouble>,
@@ -136,6 +138,7 @@ impl<T: Task> Engine<T> {
             consumer_told: None,
             gone: (0, 0),
             deadlines_wait: None,
+            crowded: false,
             open: None,
             trouble: None,
             rewinds: 0,
@@ -512,6 +515,43 @@ impl<T: Task> Engine<T> {
         Ok(())
     }
 
+    /// Calls that this worker may hold.
+    fn room(&self) -> usize {
+        self.plan.stream.capacity_calls / self.plan.stream.worker_count()
+    }
+
+    /// Gives up calls without an open need, where more are held than memory is planned for.
+    pub(super) fn make_room(&mut self) -> Result<(), Trouble> {
+        if !std::mem::take(&mut self.crowded) {
+            return Ok(());
+        }
+        // A little more than must be, so that not every second has a search of its own.
+        let most = self.room() * 19 / 20 / self.owned.len().max(1);
+        let numbers: Vec<i32> = self.owned.keys().copied().collect();
+        let (mut before, mut after) = (0, 0);
+        for number in numbers {
+            self.begin()?;
+            let Some((owned, mut outputs)) = self.outputs(number) else {
+                continue;
+            };
+            before += owned.task.calls();
+            owned.task.give_up(most, &mut outputs);
+            after += owned.task.calls();
+            owned.touched = true;
+            outputs.end()?;
+        }
+        if before > after {
+            warn!(
+                worker = self.number,
+                held = before,
+                given_up = before - after,
+                "more calls than stream.capacity_calls: those without an open need that ended or were silent longest are \
+                 given up"
+            );
+        }
+        Ok(())
+    }
+
     /// `quiet`: nothing came with the last poll.
     pub(super) fn should_commit(&self, quiet: bool) -> bool {
         let Some(transaction) = &self.open else { return false };
@@ -643,10 +683,11 @@ impl<T: Task> Engine<T> {
         let metrics = &self.plan.metrics;
         let topic = self.plan.topics.events.as_str();
         let now = wall_millis();
-        let (mut calls, mut active) = (0, 0);
+        let (mut calls, mut active, mut past) = (0, 0, 0);
         for (number, owned) in &mut self.owned {
             calls += owned.task.calls();
             active += owned.task.active();
+            past += owned.task.past();
             owned.end = ends.get(number).copied().unwrap_or_default();
             let lag = owned.waiting();
             let number = number.to_string();
@@ -676,5 +717,7 @@ impl<T: Task> Engine<T> {
         self.part.set_of_topic("assigned_partitions", self.owned.len() as f64);
         self.part.set("active_calls", active as f64);
         self.part.set("state_entries", calls as f64);
+        self.part.set("remembered_calls", past as f64);
+        self.crowded = calls.max(past) > self.room();
     }
 }

@@ -65,6 +65,10 @@ impl Outputs<'_> {
     pub(super) fn took(&mut self, output: Output<'_>) {
         match output {
             Output::Judged(outcome) => self.judged(outcome),
+            Output::GivenUp(outcome) => {
+                self.count("calls_total", "given_up");
+                self.judged(outcome);
+            }
             Output::Slipped(slip) => self.count("field_slips_total", slip.as_str()),
             Output::AlreadyApplied => self.plan.metrics.count("records_already_applied_total", &[]),
             Output::Panicked => {

@@ -28,6 +28,8 @@ pub enum Output<'o> {
     Judged(&'o Outcome),
     Refused(&'o Reject),
     Slipped(Slip),
+    /// A call that was forgotten before its time, to make room.
+    GivenUp(&'o Outcome),
     /// Its effect was in the restored state already.
     AlreadyApplied,
     Panicked,
@@ -58,10 +60,41 @@ impl Held {
             stepped_to: i64::MIN,
         }
     }
+
+    fn to_bytes(&self, pipeline: &Pipeline) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(STATE_USUAL);
+        bytes.push(STATE_FORMAT);
+        bytes.extend_from_slice(&self.last_offset.to_le_bytes());
+        bytes.extend_from_slice(&self.heard_at.to_le_bytes());
+        self.watched.append_to(bytes, pipeline.reader())
+    }
+
+    fn from_bytes(id: &CallId, value: &[u8], pipeline: &Pipeline) -> Result<Self, SnapshotError> {
+        let Some(state) = value.get(STATE_HEADER..) else {
+            return Err(SnapshotError::Damaged("it is too short".to_owned()));
+        };
+        if value[0] > STATE_FORMAT {
+            return Err(SnapshotError::Newer { found: value[0] });
+        }
+        Ok(Self {
+            watched: Watched::from_bytes(id.clone(), state, pipeline.reader())?,
+            last_offset: number(value, OFFSET_AT),
+            heard_at: number(value, HEARD_AT),
+            queued: i64::MAX,
+            stepped_to: i64::MIN,
+        })
+    }
+}
+
+/// A number of the header.
+fn number(value: &[u8], at: usize) -> i64 {
+    i64::from_le_bytes(value[at..at + 8].try_into().expect("eight bytes"))
 }
 
 /// Layout of a value of the changelog: `[1][last_offset i64 LE][heard_at i64 LE][Watched]`.
 const STATE_FORMAT: u8 = 1;
+const OFFSET_AT: usize = 1;
+const HEARD_AT: usize = 9;
 const STATE_HEADER: usize = 17;
 /// Bytes that hold most values without growing.
 const STATE_USUAL: usize = 2048;
@@ -70,6 +103,8 @@ const STATE_USUAL: usize = 2048;
 pub struct Partition {
     /// Boxed: places of the map that are free then cost next to nothing, and a call changes places by its address.
     calls: HashMap<CallId, Box<Held>>,
+    /// Calls that are over, as they stand in the changelog: kept for what comes late.
+    past: HashMap<CallId, Box<[u8]>>,
     /// Deadlines by wall time; an entry may be older than what its call wants now.
     queue: BinaryHeap<Reverse<(i64, CallId)>>,
     /// Calls whose state the changelog does not hold yet.
@@ -86,6 +121,11 @@ impl Partition {
         self.calls.len()
     }
 
+    /// Calls that are over and remembered.
+    pub fn past(&self) -> usize {
+        self.past.len()
+    }
+
     /// Calls that have not ended.
     pub fn active(&self) -> usize {
         self.active
@@ -98,31 +138,19 @@ impl Partition {
 
     /// Takes in the last value of a key of the changelog.
     pub fn restore(&mut self, key: &[u8], value: &[u8], pipeline: &Pipeline) -> Result<(), SnapshotError> {
-        let damaged = |what: &str| SnapshotError::Damaged(what.to_owned());
         let id = std::str::from_utf8(key)
             .ok()
             .and_then(CallId::new)
-            .ok_or_else(|| damaged("its key is no call id"))?;
-        let header = value.get(..STATE_HEADER).ok_or_else(|| damaged("it is too short"))?;
-        if header[0] > STATE_FORMAT {
-            return Err(SnapshotError::Newer { found: header[0] });
-        }
-        let number = |at: usize| i64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
-        let watched = Watched::from_bytes(id.clone(), &value[STATE_HEADER..], pipeline.reader())?;
-        let held = Held {
-            watched,
-            last_offset: number(1),
-            heard_at: number(9),
-            queued: i64::MAX,
-            stepped_to: i64::MIN,
-        };
-        self.put(id, Box::new(held));
+            .ok_or_else(|| SnapshotError::Damaged("its key is no call id".to_owned()))?;
+        let held = Held::from_bytes(&id, value, pipeline)?;
+        self.put(pipeline, id, Box::new(held));
         Ok(())
     }
 
     /// Offset of the last record whose effect any call holds.
     pub fn highest_offset(&self) -> Option<i64> {
-        self.calls.values().map(|held| held.last_offset).max()
+        let past = self.past.values().map(|value| number(value, OFFSET_AT));
+        self.calls.values().map(|held| held.last_offset).chain(past).max()
     }
 
     /// Takes in one record.
@@ -147,11 +175,15 @@ impl Partition {
     fn step(&mut self, pipeline: &Pipeline, event: &Event, record: &Incoming<'_>, mut out: impl FnMut(Output<'_>)) {
         let id = &event.call_id;
         let before = self.calls.get(id);
-        if before.is_some_and(|held| held.last_offset >= record.offset) {
+        let past = self.past.get(id).map(|value| number(value, OFFSET_AT));
+        if before.map(|held| held.last_offset).or(past) >= Some(record.offset) {
             return out(Output::AlreadyApplied);
         }
         // The step works on a copy: a panic leaves the call as it was.
-        let mut held = before.map_or_else(|| Box::new(Held::new(id, record)), Box::clone);
+        let mut held = before.map_or_else(
+            || Box::new(self.past_call(id, pipeline).unwrap_or_else(|| Held::new(id, record))),
+            Box::clone,
+        );
         let came_late = held.stepped_to > event.at.millis();
         let mut outcomes: Vec<Outcome> = Vec::new();
         let stepped = catch_unwind(AssertUnwindSafe(|| {
@@ -171,6 +203,15 @@ impl Partition {
             outcome.came_late = came_late;
             out(Output::Judged(outcome));
         }
+        if let Some(past) = self.past.get_mut(id) {
+            if held.watched.is_past() {
+                // It came late, which changes nothing of the call.
+                past[OFFSET_AT..HEARD_AT].copy_from_slice(&record.offset.to_le_bytes());
+                self.dirty.insert(id.clone());
+                return;
+            }
+            self.past.remove(id);
+        }
         if held.watched.call.sequence.applied == 0 {
             // Of a call of which nothing is known but types that we do not know, nothing is kept.
             if self.take_out(id).is_some() {
@@ -179,8 +220,14 @@ impl Partition {
             return;
         }
         held.last_offset = record.offset;
-        self.put(id.clone(), held);
+        self.put(pipeline, id.clone(), held);
         self.dirty.insert(id.clone());
+    }
+
+    /// A call that is over.
+    fn past_call(&self, id: &CallId, pipeline: &Pipeline) -> Option<Held> {
+        let value = self.past.get(id)?;
+        Some(Held::from_bytes(id, value, pipeline).expect("it was written by this process"))
     }
 
     /// Steps every deadline that is due by the clock of the partition. `now` is the wall clock.
@@ -192,7 +239,10 @@ impl Partition {
             let Some(Reverse((queued, id))) = self.queue.pop() else {
                 return;
             };
-            let Some(mut held) = self.take_out(&id) else { continue };
+            let Some(mut held) = self.take_out(&id) else {
+                self.tick_past(pipeline, id, clock);
+                continue;
+            };
             if held.queued != queued {
                 // An earlier entry stands for it.
                 self.hold(id, held);
@@ -201,7 +251,7 @@ impl Partition {
             held.queued = i64::MAX;
             if wall_due(&held).is_none_or(|due| due > clock) {
                 // It had gone on since: its next deadline is queued instead.
-                self.put(id, held);
+                self.put(pipeline, id, held);
                 continue;
             }
             let Some(last) = held.watched.call.last_at else {
@@ -220,15 +270,60 @@ impl Partition {
                 continue;
             }
             held.watched = watched;
-            let mut over = false;
             for outcome in &outcomes {
-                over |= outcome.over;
                 held.stepped_to = held.stepped_to.max(outcome.at.millis());
                 out(Output::Judged(outcome));
             }
             self.dirty.insert(id.clone());
-            if !over {
-                self.put(id, held);
+            if !held.watched.is_gone(reached) {
+                self.put(pipeline, id, held);
+            }
+        }
+    }
+
+    /// Where a call that is over need be remembered no longer, it goes.
+    fn tick_past(&mut self, pipeline: &Pipeline, id: CallId, clock: i64) {
+        match self.past_call(&id, pipeline).map(|held| wall_due(&held)) {
+            None => {}
+            Some(Some(due)) if due > clock => self.queue.push(Reverse((due, id))),
+            Some(_) => {
+                self.past.remove(&id);
+                self.dirty.insert(id);
+            }
+        }
+    }
+
+    /// Makes room until no more than `most` calls are held: those that have ended are forgotten first, then those that
+    /// have been silent longest, and none with an open need. Of calls that are over as many are remembered.
+    pub fn give_up(&mut self, pipeline: &Pipeline, most: usize, mut out: impl FnMut(Output<'_>)) {
+        let may_go = |held: &Held| !held.watched.watch.holds_a_need();
+        let mut going: Vec<(bool, i64, CallId)> = Vec::new();
+        if self.calls.len() > most {
+            let candidates = self.calls.iter().filter(|(_, held)| may_go(held));
+            going.extend(candidates.map(|(id, held)| (held.watched.call.ended.is_none(), held.heard_at, id.clone())));
+            going.sort_unstable();
+            going.truncate(self.calls.len() - most);
+        }
+        for (_, _, id) in going {
+            let Some(mut held) = self.take_out(&id) else { continue };
+            if let Some(outcome) = pipeline.give_up(&mut held.watched) {
+                out(Output::GivenUp(&outcome));
+            }
+            self.dirty.insert(id.clone());
+            self.put(pipeline, id, held);
+        }
+        if self.past.len() > most {
+            let mut oldest: Vec<(i64, CallId)> = Vec::with_capacity(self.past.len());
+            oldest.extend(
+                self.past
+                    .iter()
+                    .map(|(id, value)| (number(value, HEARD_AT), id.clone())),
+            );
+            oldest.sort_unstable();
+            oldest.truncate(self.past.len() - most);
+            for (_, id) in oldest {
+                self.past.remove(&id);
+                self.dirty.insert(id);
             }
         }
     }
@@ -243,18 +338,17 @@ impl Partition {
         let mut changed: Vec<CallId> = self.dirty.drain().collect();
         changed.sort_unstable();
         for id in changed {
-            let value = self.calls.get(&id).map(|held| {
-                let mut bytes = Vec::with_capacity(STATE_USUAL);
-                bytes.push(STATE_FORMAT);
-                bytes.extend_from_slice(&held.last_offset.to_le_bytes());
-                bytes.extend_from_slice(&held.heard_at.to_le_bytes());
-                held.watched.append_to(bytes, pipeline.reader())
-            });
-            out(&id, value);
+            let held = self.calls.get(&id).map(|held| held.to_bytes(pipeline));
+            out(&id, held.or_else(|| self.past.get(&id).map(|value| value.to_vec())));
         }
     }
 
-    fn put(&mut self, id: CallId, mut held: Box<Held>) {
+    fn put(&mut self, pipeline: &Pipeline, id: CallId, mut held: Box<Held>) {
+        if held.watched.is_past() {
+            self.queue.extend(wall_due(&held).map(|due| Reverse((due, id.clone()))));
+            self.past.insert(id, held.to_bytes(pipeline).into());
+            return;
+        }
         if let Some(due) = wall_due(&held) {
             let queued = self.calls.get(&id).map_or(i64::MAX, |old| old.queued);
             if due < queued {

@@ -197,7 +197,7 @@ pub struct StreamSettings {
     pub start: StartAt,
     /// Publish a score for every event; else only where the level, the findings or the alert changed.
     pub every_score: bool,
-    /// Open calls that memory is planned for.
+    /// Calls that memory is planned for: beyond it those without an open need are given up.
     pub capacity_calls: usize,
     /// Longest wait of a fetch for new records.
     pub fetch_wait_ms: u64,

@@ -36,11 +36,19 @@ pub trait Task: Default + Send + 'static {
     /// Steps what is due by `now`.
     fn tick(&mut self, _now: i64, _outputs: &mut Outputs<'_>) {}
 
+    /// Makes room until no more than `most` calls are held.
+    fn give_up(&mut self, _most: usize, _outputs: &mut Outputs<'_>) {}
+
     /// Everything in the log was read.
     fn reached_end(&mut self) {}
 
     /// Calls that are held.
     fn calls(&self) -> usize;
+
+    /// Calls that are over and remembered.
+    fn past(&self) -> usize {
+        0
+    }
 
     /// Calls that have not ended.
     fn active(&self) -> usize {
@@ -92,12 +100,21 @@ impl Task for Partition {
         self.tick(&plan.pipeline, now, |output| outputs.took(output));
     }
 
+    fn give_up(&mut self, most: usize, outputs: &mut Outputs<'_>) {
+        let plan = outputs.plan;
+        self.give_up(&plan.pipeline, most, |output| outputs.took(output));
+    }
+
     fn reached_end(&mut self) {
         self.reached_end();
     }
 
     fn calls(&self) -> usize {
         self.calls()
+    }
+
+    fn past(&self) -> usize {
+        self.past()
     }
 
     fn active(&self) -> usize {

@@ -204,6 +204,7 @@ impl<'p, T: Task> Worker<'p, T> {
             None => {}
         }
         engine.tick(quiet)?;
+        engine.make_room()?;
         if engine.should_commit(quiet) {
             engine.commit(&self.consumer)?;
         }

@@ -86,7 +86,7 @@ const fn histogram(
 }
 
 /// The catalogue.
-pub const SERIES: [Series; 55] = [
+pub const SERIES: [Series; 56] = [
     counter(
         "records_consumed_total",
         &["topic"],
@@ -265,12 +265,18 @@ pub const SERIES: [Series; 55] = [
         "state_capacity_entries",
         &[],
         Start::Plain,
-        "Calls that memory is planned for.",
+        "Calls that memory is planned for: beyond it calls without an open need are given up.",
+    ),
+    gauge(
+        "remembered_calls",
+        &[],
+        Start::Plain,
+        "Calls that are over and remembered for what comes late.",
     ),
     counter(
         "calls_total",
         &["event"],
-        Start::Each(&["started", "ended", "forgotten"]),
+        Start::Each(&["started", "ended", "forgotten", "given_up"]),
         "Calls by what happened to them.",
     ),
     gauge(

@@ -179,6 +179,145 @@ fn a_call_of_unknown_types_alone_leaves_nothing_behind() {
     );
 }
 
+/// A caller's turn of an emergency, an agent's that books, and the end of the call, one minute apart.
+fn unescalated(id: &str, from: &str, seq: u64) -> [serde_json::Value; 3] {
+    let at = |minute: u32| format!("2026-05-04T{from}:{minute:02}:00Z");
+    [
+        serde_json::json!({
+            "call_id": id, "seq": seq, "at": at(0), "type": "utterance", "speaker": "caller",
+            "text": "i have a crushing chest pain going down my left arm and i can not get my breath",
+        }),
+        serde_json::json!({"call_id": id, "seq": seq + 1, "at": at(1), "type": "action", "action": "appointment_booked"}),
+        serde_json::json!({"call_id": id, "seq": seq + 2, "at": at(2), "type": "call_ended"}),
+    ]
+}
+
+fn alerts(said: &[String]) -> Vec<(String, u64)> {
+    let scores = said
+        .iter()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let alerts = scores.filter(|score| !score["alert"].is_null());
+    alerts
+        .map(|score| {
+            let alert = &score["alert"];
+            (
+                alert["alert_id"].as_str().unwrap().to_owned(),
+                alert["revision"].as_u64().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn what_comes_after_a_call_was_forgotten_is_late_and_no_alert_gets_the_name_of_another() {
+    const MINUTE: i64 = 60_000;
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let mut world = World::new(&pipeline);
+    let first = unescalated("c", "09", 0);
+    for (offset, line) in (0..).zip(&first) {
+        said_at(&mut world, offset, line, 1_000_000 + offset * MINUTE);
+    }
+    world.tick(1_000_000 + 6 * MINUTE);
+    world.commit();
+    assert_eq!((world.partition.calls(), world.partition.past()), (0, 1));
+    let before = alerts(&world.said);
+    assert!(!before.is_empty());
+
+    // Half an hour later the source sends all of it again, and words that it had kept back.
+    let mut kept_back = first[0].clone();
+    (kept_back["seq"], kept_back["at"]) = (4.into(), "2026-05-04T09:01:30Z".into());
+    for (offset, line) in (3..).zip(first.iter().chain([&kept_back])) {
+        world.restart();
+        said_at(&mut world, offset, line, 1_000_000 + 30 * MINUTE);
+        // As after a commit whose end nobody heard.
+        said_at(&mut world, offset, line, 1_000_000 + 30 * MINUTE);
+        world.tick(1_000_000 + 32 * MINUTE);
+        world.commit();
+    }
+    let status = |line: &String| {
+        let score: serde_json::Value = serde_json::from_str(line).unwrap();
+        score["status"].as_str().unwrap().to_owned()
+    };
+    let again: Vec<String> = world.said[world.said.len() - 4..].iter().map(status).collect();
+    assert_eq!(again, ["duplicate", "duplicate", "duplicate", "late"]);
+    assert_eq!(alerts(&world.said), before);
+
+    // Another call that the source gave the same id.
+    for (offset, line) in (7..).zip(&unescalated("c", "10", 0)) {
+        said_at(&mut world, offset, line, 1_000_000 + (60 + offset) * MINUTE);
+    }
+    let mut all = alerts(&world.said);
+    assert!(all.len() > before.len());
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count, "an alert has the name of another: {all:?}");
+
+    world.tick(1_000_000 + 200 * MINUTE);
+    world.commit();
+    assert_eq!(
+        (world.partition.calls(), world.partition.past(), world.changelog.len()),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn where_there_is_no_room_calls_without_an_open_need_are_given_up() {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let mut world = World::new(&pipeline);
+    let mut offset = 0;
+    let mut say = |world: &mut World<'_>, line: &serde_json::Value| {
+        said_at(world, offset, line, 1_000_000 + offset);
+        offset += 1;
+    };
+    let harmless = |id: &str| {
+        serde_json::json!({
+            "call_id": id, "seq": 0, "at": "2026-05-04T09:00:00Z", "type": "utterance", "speaker": "caller",
+            "text": "i would like to book a visit for my yearly check",
+        })
+    };
+    for number in 0..10 {
+        say(&mut world, &unescalated(&format!("need-{number}"), "09", 0)[0]);
+        say(&mut world, &harmless(&format!("ended-{number}")));
+        say(&mut world, &unescalated(&format!("ended-{number}"), "09", 0)[2]);
+    }
+    for number in 0..10 {
+        say(&mut world, &harmless(&format!("open-{number}")));
+    }
+    let give_up = |world: &mut World<'_>, most: usize| {
+        let mut given_up = Vec::new();
+        world.partition.give_up(&pipeline, most, |output| {
+            if let Output::GivenUp(outcome) = output {
+                assert!(outcome.alert.is_none());
+                given_up.push(outcome.call_id.as_str().to_owned());
+            }
+        });
+        given_up
+    };
+    let named = |kind: &str, numbers: std::ops::Range<usize>| -> Vec<String> {
+        numbers.map(|number| format!("{kind}-{number}")).collect()
+    };
+    assert_eq!(give_up(&mut world, 30), Vec::<String>::new());
+    assert_eq!(
+        give_up(&mut world, 18),
+        [named("ended", 0..10), named("open", 0..2)].concat()
+    );
+    assert_eq!((world.partition.calls(), world.partition.past()), (18, 12));
+    assert_eq!(give_up(&mut world, 2), named("open", 2..10));
+    assert_eq!((world.partition.calls(), world.partition.past()), (10, 2));
+
+    // What is left outlives a restart, and whoever was given up and speaks again is judged again.
+    world.commit();
+    world.restart();
+    assert_eq!((world.partition.calls(), world.partition.past()), (10, 2));
+    let mut again = unescalated("open-9", "09", 1)[0].clone();
+    again["at"] = "2026-05-04T09:00:30Z".into();
+    say(&mut world, &again);
+    say(&mut world, &unescalated("open-9", "09", 1)[1]);
+    let of_it: Vec<String> = world.said.drain(..).filter(|line| line.contains("open-9")).collect();
+    assert!(!alerts(&of_it).is_empty());
+}
+
 /// F28 of the fault matrix, without a clock to move: the partition is told what a clock that jumped would say. Forward,
 /// calls seem silent and are told of too early; backward, deadlines wait. Either way events are judged as before, and
 /// no call that pages goes without a page.
