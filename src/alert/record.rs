@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::policy::Assessment;
 use super::{Decision, Level, Watch};
-use crate::call::{Call, Deed, Done, Known, PRESENT};
+use crate::call::{Call, Deed, Done, Known, Minutes, PRESENT};
 use crate::features::Urgent;
 use crate::record::{CallId, Channel, Timestamp};
 use crate::signals::{Lexicon, Needed, Status, hex};
@@ -243,7 +243,7 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
     let is_settled = |u: &Urgent| {
         ground
             .watch
-            .settles(heard.find(u.concept).map_or(0, |known| known.since))
+            .settles(heard.find(u.concept).map_or(0, |known| heard.since(known)))
     };
     findings.sort_by_key(|u| (ground.lexicon.concept(u.concept).needed().is_none(), is_settled(u)));
     let mut all: Vec<Said> = Vec::new();
@@ -288,7 +288,9 @@ fn said(ground: &Ground<'_>) -> Vec<Said> {
 /// A finding of which no words were kept as its own: those of the turn by which it came to be present, where they were.
 fn unquoted(ground: &Ground<'_>, urgent: &Urgent) -> Said {
     let heard = ground.call.heard();
-    let since = heard.find(urgent.concept).map_or(ground.seq, |known| known.since);
+    let since = heard
+        .find(urgent.concept)
+        .map_or(ground.seq, |known| heard.since(known));
     let loudest = heard
         .loudest
         .turn
@@ -395,7 +397,7 @@ fn deed_name(deed: Deed) -> &'static str {
 }
 
 fn ahead(done: &Done) -> String {
-    match done.minutes {
+    match done.minutes.map(Minutes::get) {
         Some(minutes) if minutes >= 2_880 => format!(" in {} days", minutes / 1_440),
         Some(minutes) if minutes >= 120 => format!(" in {} hours", minutes / 60),
         Some(minutes) => format!(" in {minutes} minutes"),
@@ -415,14 +417,14 @@ fn against(ground: &Ground<'_>) -> Vec<Against> {
         .filter(|known| known.evidence() < PRESENT && known.is_finding(ground.lexicon))
         .filter(|known| !matches!(known.status, Status::Present | Status::Retracted | Status::Uncertain))
         .collect();
-    all.sort_by_key(|known| std::cmp::Reverse(known.since));
+    all.sort_by_key(|known| std::cmp::Reverse(heard.since(known)));
     all.into_iter()
         .take(MAX_AGAINST)
         .map(|known| Against {
             finding: ground.lexicon.concept(known.concept).id.clone(),
             status: known.status.as_str().to_owned(),
             quote: None,
-            seq: known.since,
+            seq: heard.since(known),
         })
         .collect()
 }

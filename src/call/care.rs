@@ -1,5 +1,7 @@
 //! The care given so far: what the agent did about it, from actions and from the agent's own words.
 
+use std::num::NonZero;
+
 use serde::{Deserialize, Serialize};
 
 use crate::record::Timestamp;
@@ -125,9 +127,32 @@ pub struct Done {
     pub seq: u64,
     pub at_ms: i64,
     /// How far off a visit or a call back is, where told.
-    pub minutes: Option<u32>,
+    pub minutes: Option<Minutes>,
     /// Understood from words rather than reported.
     pub inferred: bool,
+}
+
+/// Never 0 inside, so that one that may be missing takes no more room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "u32", into = "u32")]
+pub struct Minutes(NonZero<u32>);
+
+impl Minutes {
+    pub const fn get(self) -> u32 {
+        self.0.get() - 1
+    }
+}
+
+impl From<u32> for Minutes {
+    fn from(minutes: u32) -> Self {
+        Self(NonZero::<u32>::MIN.saturating_add(minutes))
+    }
+}
+
+impl From<Minutes> for u32 {
+    fn from(minutes: Minutes) -> Self {
+        minutes.get()
+    }
 }
 
 impl Done {

@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::num::NonZero;
-use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::follows::{Table, value_of};
+use super::quote::{Quote, excerpt, shared};
 use super::{Loudest, grow};
 use crate::record::{Patient, Timestamp};
 use crate::signals::{
@@ -30,11 +31,29 @@ pub struct Known {
     pub trust: [Trust; 2],
     /// Said within the first turns: what the call is about.
     pub chief: bool,
-    /// The event by which it came to be present, or was denied last.
-    pub since: u64,
+    /// How many numbers after [`Heard::first`] the event stands by which it came to be present, or was denied last.
+    pub(super) since: u32,
 }
 
+/// Of what was neither.
+const NEVER: u32 = u32::MAX;
+
 impl Known {
+    /// Affirmed with full force in the first words.
+    pub fn affirmed(concept: ConceptId, attributes: u32) -> Self {
+        Self {
+            concept,
+            status: Status::Present,
+            kind: None,
+            said: 1.0,
+            follows: 0.0,
+            attributes,
+            trust: [Trust::FULL; 2],
+            chief: true,
+            since: 0,
+        }
+    }
+
     pub fn evidence(&self) -> f32 {
         self.said.max(self.follows)
     }
@@ -102,27 +121,6 @@ const DENIAL_KEEPS: f32 = 0.75;
 const CHIEF_TURNS: u16 = 3;
 /// Kept words, at most.
 const MAX_QUOTES: usize = 8;
-const MAX_QUOTE_CHARS: usize = 200;
-
-/// The words that raised a finding.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Quote {
-    pub concept: ConceptId,
-    /// Quotes of one turn share it.
-    pub text: Arc<str>,
-    pub seq: u64,
-    pub at: Timestamp,
-    pub strength: f32,
-    /// How many numbers before it the question stands that it answers.
-    pub asked_before: Option<NonZero<u32>>,
-}
-
-impl Quote {
-    /// `seq` of the question that it answers.
-    pub fn answer_to(&self) -> Option<u64> {
-        self.seq.checked_sub(u64::from(self.asked_before?.get()))
-    }
-}
 
 /// Something that an event settled or took back.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,13 +149,20 @@ pub struct Moment {
     pub typed: bool,
 }
 
+/// Facts without the alignment of their sixteen bytes, which would pad every open call.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(packed(8))]
+pub(super) struct PackedFacts(pub(super) Facts);
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Heard {
     pub known: Vec<Known>,
-    pub facts: Facts,
-    pub asked: Option<Asked>,
+    /// `seq` of the event in which the first of these was heard.
+    pub(super) first: u64,
+    pub(super) facts: PackedFacts,
+    pub asked: Option<Box<Asked>>,
     /// What the last turns were about, for facts that name no symptom.
-    pub topic: Vec<ConceptId>,
+    pub topic: ArrayVec<ConceptId, 4>,
     pub quotes: Vec<Quote>,
     pub turns: u16,
     pub words: u32,
@@ -170,6 +175,15 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// What is known, without the turns that told it.
+    pub fn of(known: Vec<Known>, facts: Facts) -> Self {
+        Self {
+            known,
+            facts: PackedFacts(facts),
+            ..Self::default()
+        }
+    }
+
     /// Takes in a turn of the agent: only its question matters here.
     pub fn agent(&mut self, mut question: Question, seq: u64) {
         let asks = std::mem::take(&mut question.asks);
@@ -190,7 +204,7 @@ impl Heard {
                     old.presupposes |= question.presupposes;
                 }
             }
-            None => self.asked = Some(Asked { question, seq }),
+            None => self.asked = Some(Box::new(Asked { question, seq })),
         }
     }
 
@@ -199,13 +213,14 @@ impl Heard {
         self.turns = self.turns.saturating_add(1);
         self.words += u32::from(turn.words);
         self.unknown_words += u32::from(turn.wording.unknown);
-        let facts = self.facts;
+        let facts = self.facts();
         if self.age.is_none() {
             self.set_age(lexicon, turn.age);
         }
         let asked = self.asked.take();
-        let said = self.with_answer(turn, asked.as_ref());
-        let attached = self.attach(turn, &said, asked.as_ref());
+        self.begin_at(moment.seq);
+        let said = self.with_answer(turn, asked.as_deref());
+        let attached = self.attach(turn, &said, asked.as_deref());
         let mut changes = Vec::new();
         for mention in &said {
             if let Some(change) = self.mention(mention, moment) {
@@ -221,7 +236,7 @@ impl Heard {
             }
         }
         // What follows is made of what is known alone: where nothing is new, neither is that.
-        if !said.is_empty() || attached || self.facts != facts {
+        if !said.is_empty() || attached || self.facts() != facts {
             self.follow(lexicon, moment, &mut changes);
         }
         let quotes = &self.quotes;
@@ -234,16 +249,17 @@ impl Heard {
 
     /// Takes in what the record of the patient says.
     pub fn patient(&mut self, lexicon: &Lexicon, patient: &Patient, moment: Moment) -> Vec<Change> {
-        let facts = self.facts;
+        self.begin_at(moment.seq);
+        let facts = self.facts();
         self.set_age(lexicon, patient.age);
         if patient.contacts_72h.is_some_and(|contacts| contacts > 0)
             && let Some(bit) = lexicon.fact("second_call")
         {
-            self.facts |= 1 << bit;
+            self.has_now(bit);
         }
         let mut changes = Vec::new();
         // A transfer leg may tell more about a patient who has already spoken.
-        if self.turns > 0 && self.facts != facts {
+        if self.turns > 0 && self.facts() != facts {
             self.follow(lexicon, moment, &mut changes);
         }
         changes
@@ -253,8 +269,38 @@ impl Heard {
         self.known.iter().find(|known| known.concept == concept)
     }
 
+    pub fn facts(&self) -> Facts {
+        self.facts.0
+    }
+
     pub fn has(&self, fact: u8) -> bool {
-        self.facts >> fact & 1 == 1
+        self.facts() >> fact & 1 == 1
+    }
+
+    fn has_now(&mut self, fact: u8) {
+        self.facts.0 |= 1 << fact;
+    }
+
+    fn begin_at(&mut self, seq: u64) {
+        if self.known.is_empty() {
+            self.first = seq;
+        }
+    }
+
+    /// Numbers after [`Self::first`]; what never was stays so.
+    pub(super) fn after_first(&self, seq: u64) -> u32 {
+        match seq {
+            u64::MAX => NEVER,
+            seq => seq.saturating_sub(self.first).min(u64::from(NEVER - 1)) as u32,
+        }
+    }
+
+    /// `seq` of the event by which it came to be present, or was denied last; the highest of all where neither was.
+    pub fn since(&self, known: &Known) -> u64 {
+        match known.since {
+            NEVER => u64::MAX,
+            after => self.first.saturating_add(u64::from(after)),
+        }
     }
 
     fn set_age(&mut self, lexicon: &Lexicon, age: Option<u8>) {
@@ -263,7 +309,7 @@ impl Heard {
         let holds = [age >= 65, age >= 50, age < 5, age < 1];
         for (name, holds) in crate::signals::AGE_FACTS.iter().zip(holds) {
             if let Some(bit) = lexicon.fact(name).filter(|_| holds) {
-                self.facts |= 1 << bit;
+                self.has_now(bit);
             }
         }
     }
@@ -389,7 +435,7 @@ impl Heard {
             if denied || (elsewhere && fact.of.of_symptom()) {
                 continue;
             }
-            self.facts |= 1 << fact.bit;
+            self.has_now(fact.bit);
             if !fact.of.of_symptom() {
                 continue;
             }
@@ -399,7 +445,7 @@ impl Heard {
                 .map(|(concept, _)| *concept)
                 .collect();
             let to = if same_clause.is_empty() {
-                self.topic.clone()
+                self.topic.to_vec()
             } else {
                 same_clause
             };
@@ -429,7 +475,7 @@ impl Heard {
                     attributes: 0,
                     trust: [Trust::FULL; 2],
                     chief: false,
-                    since: u64::MAX,
+                    since: NEVER,
                 });
                 self.known.len() - 1
             });
@@ -438,7 +484,7 @@ impl Heard {
 
     fn mention(&mut self, said: &Said, moment: Moment) -> Option<Change> {
         let Said { mention, answered } = said;
-        let turns = self.turns;
+        let (turns, now) = (self.turns, self.after_first(moment.seq));
         let known = self.entry(mention.concept);
         let (was_present, was_there) = (known.said >= PRESENT, known.is_present());
         if mention.status == Status::Denied {
@@ -468,7 +514,7 @@ impl Heard {
             !known.is_present(),
         );
         if is_gone || (is_new && !was_there) {
-            known.since = moment.seq;
+            known.since = now;
         }
         if is_new {
             self.last_new = Some((moment.seq, moment.at, turns));
@@ -489,8 +535,8 @@ impl Heard {
     fn follow(&mut self, lexicon: &Lexicon, moment: Moment, changes: &mut Vec<Change>) {
         let mut follows: Vec<(ConceptId, [f32; 2])> = Vec::new();
         Table::with(&self.known, lexicon, |table| {
-            for combination in lexicon.combinations_of(&table.present, self.facts) {
-                let value = value_of(combination, table, self.facts);
+            for combination in lexicon.combinations_of(&table.present, self.facts()) {
+                let value = value_of(combination, table, self.facts());
                 if value[0] > 0.0 {
                     follows.push((combination.finding, value));
                 }
@@ -512,7 +558,7 @@ impl Heard {
             }
         }
         for (finding, [value, trusted]) in follows {
-            let turns = self.turns;
+            let (turns, now) = (self.turns, self.after_first(moment.seq));
             let known = self.entry(*finding);
             let was_present = known.is_present();
             known.follows = *value;
@@ -523,7 +569,7 @@ impl Heard {
             known.status = Status::Present;
             known.kind = None;
             known.chief |= turns <= CHIEF_TURNS;
-            known.since = moment.seq;
+            known.since = now;
             self.last_new = Some((moment.seq, moment.at, turns));
             let told = changes
                 .iter()
@@ -546,7 +592,7 @@ impl Heard {
         mention: &Mention,
         text: &str,
         moment: Moment,
-        asked_before: Option<NonZero<u32>>,
+        asked_before: Option<NonZero<u16>>,
     ) {
         if let Some(old) = self.quotes.iter().position(|old| old.concept == mention.concept) {
             if self.quotes[old].strength + 0.2 >= mention.strength {
@@ -571,7 +617,7 @@ impl Heard {
         self.quotes.push(new);
     }
 
-    fn new_quote(&self, mention: &Mention, text: &str, moment: Moment, asked_before: Option<NonZero<u32>>) -> Quote {
+    fn new_quote(&self, mention: &Mention, text: &str, moment: Moment, asked_before: Option<NonZero<u16>>) -> Quote {
         Quote {
             concept: mention.concept,
             text: shared(&self.quotes, excerpt(text, mention.words)),
@@ -592,7 +638,7 @@ impl Heard {
             let best = lexicon
                 .combinations_for(finding)
                 .iter()
-                .max_by(|a, b| value_of(a, table, self.facts)[0].total_cmp(&value_of(b, table, self.facts)[0]));
+                .max_by(|a, b| value_of(a, table, self.facts())[0].total_cmp(&value_of(b, table, self.facts())[0]));
             let Some(best) = best else { return Vec::new() };
             let parts: Vec<ConceptId> = best
                 .all
@@ -623,48 +669,6 @@ impl CallerTurn {
     }
 }
 
-/// The text as these quotes hold it, else a new one.
-pub fn shared(quotes: &[Quote], text: &str) -> Arc<str> {
-    let same = quotes.iter().find(|quote| *quote.text == *text);
-    same.map_or_else(|| text.into(), |quote| Arc::clone(&quote.text))
-}
-
-/// At most 200 characters of the turn around the words, cut between words.
-fn excerpt(text: &str, (from, to): (u32, u32)) -> &str {
-    let text = text.trim();
-    if text.chars().nth(MAX_QUOTE_CHARS).is_none() {
-        return text;
-    }
-    let mut middle = (from as usize).midpoint(to as usize).min(text.len());
-    while !text.is_char_boundary(middle) {
-        middle -= 1;
-    }
-    let place = |(at, _): (usize, char)| at;
-    let mut low = text[..middle]
-        .char_indices()
-        .rev()
-        .nth(MAX_QUOTE_CHARS / 2 - 1)
-        .map_or(0, place);
-    let high = text[low..]
-        .char_indices()
-        .nth(MAX_QUOTE_CHARS)
-        .map(|next| low + place(next));
-    if high.is_none() {
-        low = text.char_indices().rev().nth(MAX_QUOTE_CHARS - 1).map_or(0, place);
-    }
-    let window = &text[low..high.unwrap_or(text.len())];
-    let begin = if low == 0 {
-        0
-    } else {
-        window.find(' ').map_or(0, |at| at + 1)
-    };
-    let end = match high {
-        Some(_) => window.rfind(' ').unwrap_or(window.len()),
-        None => window.len(),
-    };
-    &window[begin..end.max(begin)]
-}
-
 /// Repetition adds a little, never up to certainty.
 fn repeated(before: f32, new: f32) -> f32 {
     let (more, less) = (before.max(new), before.min(new));
@@ -675,24 +679,5 @@ impl Known {
     /// Whether it is one of the red flags rather than a symptom.
     pub fn is_finding(&self, lexicon: &Lexicon) -> bool {
         matches!(lexicon.concept(self.concept).kind, Kind::Finding { .. })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_excerpt_keeps_the_words_and_the_limit() {
-        let text = format!("{} my chest hurts {}", "word ".repeat(80), "more ".repeat(80));
-        let at = text.find("chest").unwrap() as u32;
-        let cut = excerpt(&text, (at, at + 11));
-        assert!(
-            cut.contains("my chest hurts") && cut.chars().count() <= MAX_QUOTE_CHARS,
-            "{cut}"
-        );
-        assert_eq!(excerpt("  short  ", (0, 3)), "short");
-        let wide = "ü".repeat(500);
-        assert_eq!(excerpt(&wide, (0, 2)).chars().count(), MAX_QUOTE_CHARS);
     }
 }

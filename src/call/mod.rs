@@ -9,12 +9,14 @@ mod care;
 mod follows;
 mod heard;
 mod loudest;
+mod quote;
 mod sequence;
 mod snapshot;
 
-pub use care::{Care, Deed, Done};
-pub use heard::{Change, Heard, Known, Moment, PRESENT, Quote, Trust};
+pub use care::{Care, Deed, Done, Minutes};
+pub use heard::{Change, Heard, Known, Moment, PRESENT, Trust};
 pub use loudest::Loudest;
+pub use quote::Quote;
 pub use sequence::{Place, Sequence, mix};
 pub use snapshot::{FORMAT, Snapshot, SnapshotError};
 
@@ -194,9 +196,14 @@ pub struct Call {
     pub ended: Option<End>,
     pub last_at: Option<Timestamp>,
     settled: (Heard, Care),
+    open: Option<Box<Open>>,
+}
+
+/// Partial results, one at least, and the settled state with them laid over it.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Open {
     partials: Vec<Partial>,
-    /// The settled state with the partial results laid over it, while there are any.
-    laid_over: Option<Box<(Heard, Care)>>,
+    over: (Heard, Care),
 }
 
 impl Call {
@@ -209,8 +216,7 @@ impl Call {
             ended: None,
             last_at: None,
             settled: Default::default(),
-            partials: Vec::new(),
-            laid_over: None,
+            open: None,
         }
     }
 
@@ -223,7 +229,11 @@ impl Call {
     }
 
     fn now(&self) -> &(Heard, Care) {
-        self.laid_over.as_deref().unwrap_or(&self.settled)
+        self.open.as_deref().map_or(&self.settled, |open| &open.over)
+    }
+
+    fn partials(&self) -> &[Partial] {
+        self.open.as_deref().map_or(&[], |open| &open.partials)
     }
 
     /// Takes an event in.
@@ -372,12 +382,12 @@ impl Call {
         self.recognition.cut_texts = self.recognition.cut_texts.saturating_add(u16::from(said.cut));
         let id = said.utterance_id.as_deref();
         let replaces = self
-            .partials
+            .partials()
             .iter()
             .position(|open| id.is_some() && open.said.utterance_id.as_deref() == id);
         let before = (replaces.is_some() || !said.is_final).then(|| self.present());
-        if let Some(at) = replaces {
-            self.partials.remove(at);
+        if let (Some(at), Some(open)) = (replaces, &mut self.open) {
+            open.partials.remove(at);
         }
         let turn = Turn::of(reader, said);
         if said.is_final {
@@ -397,12 +407,12 @@ impl Call {
                 applied,
             );
         } else {
-            if let Some(oldest) = self.partials.first().map(|open| open.seq)
-                && self.partials.len() >= bounds.max_partials
+            if let Some(oldest) = self.partials().first().map(|open| open.seq)
+                && self.partials().len() >= bounds.max_partials
             {
                 self.settle_partials(reader, |open| open.seq == oldest, applied);
             }
-            self.partials.push(Partial {
+            self.open.get_or_insert_default().partials.push(Partial {
                 said: said.clone(),
                 turn,
                 seq: moment.seq,
@@ -414,9 +424,10 @@ impl Call {
 
     /// A caller may answer before the question is final.
     fn ask_what_is_being_asked(&mut self) {
-        for open in &self.partials {
-            if let Turn::Agent(turn) = &open.turn {
-                self.settled.0.agent(turn.question.clone(), open.seq);
+        let Self { open, settled, .. } = self;
+        for partial in open.iter().flat_map(|open| &open.partials) {
+            if let Turn::Agent(turn) = &partial.turn {
+                settled.0.agent(turn.question.clone(), partial.seq);
             }
         }
     }
@@ -456,7 +467,8 @@ impl Call {
 
     fn settle_partials(&mut self, reader: &Reader, which: impl Fn(&Partial) -> bool, applied: &mut Applied) {
         let typed = self.context.typed();
-        for open in self.partials.extract_if(.., |open| which(open)).collect::<Vec<_>>() {
+        let Some(open) = &mut self.open else { return };
+        for open in open.partials.extract_if(.., |open| which(open)) {
             let moment = Moment {
                 seq: open.seq,
                 at: open.at,
@@ -475,39 +487,39 @@ impl Call {
     }
 
     fn lay_over(&mut self, reader: &Reader) {
-        if self.partials.is_empty() {
-            self.laid_over = None;
+        let Some(open) = self.open.as_mut().filter(|open| !open.partials.is_empty()) else {
+            self.open = None;
             return;
-        }
-        let mut over = self.settled.clone();
+        };
+        open.over = self.settled.clone();
+        let typed = self.context.typed();
         let mut recognition = self.recognition;
-        for open in &self.partials {
+        for partial in &open.partials {
             let moment = Moment {
-                seq: open.seq,
-                at: open.at,
-                typed: self.context.typed(),
+                seq: partial.seq,
+                at: partial.at,
+                typed,
             };
             let mut ignored = Applied {
                 fate: Fate::Applied,
-                seq: open.seq,
+                seq: partial.seq,
                 voice: Voice::Nobody,
                 changes: Vec::new(),
                 deeds: Vec::new(),
                 lost: 0,
                 whole_turn: false,
             };
-            let turn = open.turn.clone();
+            let turn = partial.turn.clone();
             hear(
-                &mut over,
+                &mut open.over,
                 &mut recognition,
                 reader.lexicon(),
-                &open.said,
+                &partial.said,
                 turn,
                 moment,
                 &mut ignored,
             );
         }
-        self.laid_over = Some(Box::new(over));
     }
 
     fn action(&mut self, action: &Action, moment: Moment, applied: &mut Applied) {
@@ -547,7 +559,7 @@ impl Call {
             deed,
             seq: moment.seq,
             at_ms: moment.at.millis(),
-            minutes: action.starts_in_minutes.or(action.within_minutes),
+            minutes: action.starts_in_minutes.or(action.within_minutes).map(Minutes::from),
             inferred: action.inferred,
         });
         applied.deeds.push(deed);

@@ -1,5 +1,7 @@
 //! Fresh, redelivered or after a gap: what an event's place in its call tells.
 
+use std::num::NonZero;
+
 use serde::{Deserialize, Serialize};
 
 use crate::record::Timestamp;
@@ -15,6 +17,8 @@ pub enum Place {
 
 /// Events of the source with ids are remembered up to this many back.
 const REMEMBERED_IDS: usize = 16;
+/// The highest alone.
+const ONE: NonZero<u64> = NonZero::<u64>::MIN;
 /// `seq`s are told apart up to this far behind the highest.
 const WINDOW: u64 = 64;
 
@@ -22,7 +26,7 @@ const WINDOW: u64 = 64;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sequence {
     /// Highest `seq`, and which of the 64 up to it were seen (bit 0 is the highest).
-    highest: Option<(u64, u64)>,
+    highest: Option<(u64, NonZero<u64>)>,
     /// Hashes of the last ids, newest last.
     ids: Vec<u32>,
     /// Events applied.
@@ -93,10 +97,10 @@ impl Sequence {
         }
         let behind = highest - seq;
         match behind < WINDOW {
-            true if seen >> behind & 1 == 1 => Stand::Seen,
+            true if seen.get() >> behind & 1 == 1 => Stand::Seen,
             true => Stand::Late,
             // The highest stands alone: it was the slip.
-            false if seen == 1 => Stand::First,
+            false if seen == ONE => Stand::First,
             false => Stand::Seen,
         }
     }
@@ -158,11 +162,11 @@ impl Sequence {
     }
 
     fn see(&mut self, seq: u64) {
-        let (highest, seen) = self.highest.unwrap_or((seq, 0));
+        let (highest, seen) = self.highest.unwrap_or((seq, ONE));
         match self.stand(seq) {
             Stand::First => {
                 self.leapt = self.highest.map(|(alone, _)| alone);
-                self.highest = Some((seq, 1));
+                self.highest = Some((seq, ONE));
             }
             Stand::Late | Stand::Seen => {
                 let behind = highest.saturating_sub(seq).min(WINDOW - 1);
@@ -173,9 +177,9 @@ impl Sequence {
                 let borne_out = seq - highest >= WINDOW;
                 let leapt = self.leapt.filter(|_| borne_out);
                 let top = leapt.map_or(seq, |leapt| leapt.max(seq));
-                let before = seen.checked_shl((top - highest).min(WINDOW) as u32).unwrap_or(0);
+                let before = seen.get().checked_shl((top - highest).min(WINDOW) as u32).unwrap_or(0);
                 let also = leapt.map_or(0, |leapt| 1 << (top - leapt.min(seq)));
-                self.highest = Some((top, before | also | 1));
+                self.highest = Some((top, ONE | before | also));
                 // Counting that has come near it by itself shows that it was a slip.
                 self.leapt = self.leapt.filter(|leapt| !borne_out && leapt.abs_diff(top) >= WINDOW);
             }

@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::heard::{Asked, Heard, Known, Quote, Trust, shared};
+use super::heard::{Asked, Heard, Known, PackedFacts, Trust};
 use super::loudest::LoudTurn;
-use super::{Call, Care, Context, End, Loudest, Partial, Recognition, Sequence, Turn};
+use super::quote::{Quote, shared};
+use super::{Call, Care, Context, End, Loudest, Open, Partial, Recognition, Sequence, Turn};
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
 use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
 
@@ -203,8 +204,12 @@ impl<'c> Snapshot<'c> {
             ),
             ended: call.ended.map(|end| (end.at.millis(), end.to_clinicians)),
             last_at: call.last_at.map(Timestamp::millis),
-            known: heard.known.iter().map(|known| known_row(known, lexicon)).collect(),
-            facts: fact_keys(lexicon, heard.facts),
+            known: heard
+                .known
+                .iter()
+                .map(|known| known_row(heard, known, lexicon))
+                .collect(),
+            facts: fact_keys(lexicon, heard.facts()),
             asked: heard.asked.as_ref().map(|asked| AskedRow {
                 names: keys(&asked.question.names),
                 facts: asked
@@ -227,7 +232,7 @@ impl<'c> Snapshot<'c> {
             last_new: heard.last_new.map(|(seq, at, turn)| (seq, at.millis(), turn)),
             loudest: loudest_row(&heard.loudest),
             care: Cow::Borrowed(care),
-            partials: call.partials.iter().map(partial_row).collect(),
+            partials: call.partials().iter().map(partial_row).collect(),
         }
     }
 
@@ -239,23 +244,32 @@ impl<'c> Snapshot<'c> {
     pub fn restore(self, id: CallId, reader: &Reader) -> Call {
         let lexicon = reader.lexicon();
         let time = Timestamp::from_millis;
-        let concepts = |keys: &[u32]| keys.iter().filter_map(|key| lexicon.with_key(*key)).collect();
+        let concepts =
+            |keys: &[u32]| -> Vec<ConceptId> { keys.iter().filter_map(|key| lexicon.with_key(*key)).collect() };
         let (confidence_sum, confidences, agent_turns, clinician_turns, lost_events, cut_texts) = self.recognition;
+        let asked = |row: AskedRow| Asked {
+            question: Question {
+                names: concepts(&row.names),
+                facts: row.facts.iter().filter_map(|key| fact_of(lexicon, *key)).collect(),
+                contact: row.contact,
+                history: row.history,
+                presupposes: row.presupposes,
+                asks: false,
+            },
+            seq: row.seq,
+        };
+        let first = self.known.iter().map(|row| row.since).min();
         let mut heard = Heard {
-            known: self.known.iter().filter_map(|row| known_of(row, lexicon)).collect(),
-            facts: fact_bits(lexicon, &self.facts),
-            asked: self.asked.map(|row| Asked {
-                question: Question {
-                    names: concepts(&row.names),
-                    facts: row.facts.iter().filter_map(|key| fact_of(lexicon, *key)).collect(),
-                    contact: row.contact,
-                    history: row.history,
-                    presupposes: row.presupposes,
-                    asks: false,
-                },
-                seq: row.seq,
-            }),
-            topic: concepts(&self.topic),
+            known: Vec::new(),
+            first: first.map_or(0, |first| first.min(self.sequence.last)),
+            facts: PackedFacts(fact_bits(lexicon, &self.facts)),
+            asked: self.asked.map(|row| Box::new(asked(row))),
+            topic: self
+                .topic
+                .iter()
+                .filter_map(|key| lexicon.with_key(*key))
+                .take(4)
+                .collect(),
             quotes: quotes_of(self.quotes, lexicon),
             turns: self.turns,
             words: self.words,
@@ -264,7 +278,13 @@ impl<'c> Snapshot<'c> {
             last_new: self.last_new.map(|(seq, at, turn)| (seq, time(at), turn)),
             loudest: Loudest::default(),
         };
+        heard.known = self
+            .known
+            .iter()
+            .filter_map(|row| known_of(row, &heard, lexicon))
+            .collect();
         heard.loudest = loudest_of(self.loudest, &heard.quotes);
+        let partials: Vec<Partial> = self.partials.into_iter().map(|row| partial_of(row, reader)).collect();
         let mut call = Call {
             id,
             context: Context {
@@ -303,15 +323,17 @@ impl<'c> Snapshot<'c> {
             }),
             last_at: self.last_at.map(time),
             settled: (heard, self.care.into_owned()),
-            partials: self.partials.into_iter().map(|row| partial_of(row, reader)).collect(),
-            laid_over: None,
+            open: (!partials.is_empty()).then(|| {
+                let over = Default::default();
+                Box::new(Open { partials, over })
+            }),
         };
         call.lay_over(reader);
         call
     }
 }
 
-fn known_row(known: &Known, lexicon: &Lexicon) -> KnownRow {
+fn known_row(heard: &Heard, known: &Known, lexicon: &Lexicon) -> KnownRow {
     KnownRow {
         key: lexicon.key(known.concept),
         status: place_of(&STATUSES, &known.status),
@@ -321,11 +343,11 @@ fn known_row(known: &Known, lexicon: &Lexicon) -> KnownRow {
         attributes: fact_keys(lexicon, u128::from(known.attributes)),
         trust: known.trust,
         chief: known.chief,
-        since: known.since,
+        since: heard.since(known),
     }
 }
 
-fn known_of(row: &KnownRow, lexicon: &Lexicon) -> Option<Known> {
+fn known_of(row: &KnownRow, heard: &Heard, lexicon: &Lexicon) -> Option<Known> {
     Some(Known {
         concept: lexicon.with_key(row.key)?,
         status: STATUSES.get(row.status as usize).copied().unwrap_or(Status::Uncertain),
@@ -335,7 +357,7 @@ fn known_of(row: &KnownRow, lexicon: &Lexicon) -> Option<Known> {
         attributes: fact_bits(lexicon, &row.attributes) as u32,
         trust: row.trust,
         chief: row.chief,
-        since: row.since,
+        since: heard.after_first(row.since),
     })
 }
 
@@ -346,7 +368,7 @@ fn quote_rows<'c>(quotes: &'c [Quote], lexicon: &Lexicon) -> Vec<QuoteRow<'c>> {
         text: (before.replace(&quote.text) != Some(&*quote.text)).then_some(Cow::Borrowed(&*quote.text)),
         seq: quote.seq,
         at: quote.at.millis(),
-        asked_before: quote.asked_before,
+        asked_before: quote.asked_before.map(NonZero::from),
         strength: quote.strength,
     };
     quotes.iter().map(row).collect()
@@ -367,7 +389,7 @@ fn quotes_of(rows: Vec<QuoteRow<'_>>, lexicon: &Lexicon) -> Vec<Quote> {
             text: Arc::clone(&text),
             seq: row.seq,
             at: Timestamp::from_millis(row.at),
-            asked_before: row.asked_before,
+            asked_before: row.asked_before.and_then(|before| before.try_into().ok()),
             strength: row.strength,
         });
     }

@@ -165,7 +165,7 @@ impl Extractor {
         Features {
             need,
             urgencies,
-            alarm: (heard.facts & self.alarm).count_ones().min(3) as f32,
+            alarm: (heard.facts() & self.alarm).count_ones().min(3) as f32,
         }
     }
 
@@ -182,7 +182,7 @@ impl Extractor {
             .last(Deed::Booked)
             .filter(|done| done.seq >= since)
             .and_then(|done| done.minutes)
-            .map_or(0.0, |minutes| (minutes as f32 / 1440.0).ln_1p().min(3.0));
+            .map_or(0.0, |minutes| (minutes.get() as f32 / 1440.0).ln_1p().min(3.0));
         Handling([
             after(Deed::Booked),
             days,

@@ -78,7 +78,7 @@ fn urgency(lexicon: &Lexicon, heard: &Heard, known: &Known, present: &Present, e
     lexicon
         .triage_of(known.concept)
         .map(|(rule, triage)| {
-            let weight = triage.weigh(heard.facts, present, of_fact, of_concept);
+            let weight = triage.weigh(heard.facts(), present, of_fact, of_concept);
             Urgent {
                 concept: known.concept,
                 value: known.trusted() * weight,

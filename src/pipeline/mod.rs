@@ -257,7 +257,8 @@ impl Pipeline {
         for known in heard.known.iter().filter(|known| known.is_present()) {
             evidence = evidence.max(known.evidence());
             if matches!(self.lexicon().concept(known.concept).kind, Kind::Finding { .. }) {
-                first_finding = Some(first_finding.map_or(known.since, |first: u64| first.min(known.since)));
+                let since = heard.since(known);
+                first_finding = Some(first_finding.map_or(since, |first: u64| first.min(since)));
             }
             if let Kind::Finding { needed, quiet, .. } = self.lexicon().concept(known.concept).kind
                 && needed == Needed::Emergency

@@ -16,7 +16,9 @@ use tracing::{error, info, warn};
 use super::clients::producer_config;
 use super::fail_point;
 use super::outputs::Outputs;
-use super::restore::Restore;
+use super::pace::Pace;
+use super::refused::Refused;
+use super::restore::{Restore, RestoreError};
 use super::task::{Task, reached_kafka};
 use super::transaction::{SENT_AGAIN_AFTER, Transaction, Writer};
 use super::trouble::Trouble;
@@ -26,18 +28,9 @@ use crate::telemetry::{Part, wall_millis};
 
 /// How long an alert waits for more records under load, so that a storm of alerts is committed in batches.
 const ALERT_PATIENCE: Duration = Duration::from_millis(2);
-/// In a storm of alerts so many times the last commit's duration lies between two commits, so that most of the time is
-/// left for judging: little where records had to be waited for since the last commit, more where they never had. The first
-/// alert after a quiet spell waits for nothing.
-const SPACING_QUIET: u32 = 1;
-const SPACING_BUSY: u32 = 3;
-/// One slow commit does not put the next off for as long again.
-const SPACING_QUIET_AT_MOST: Duration = Duration::from_millis(15);
 /// While the broker still ends the last transaction it puts off the first output of the next, and the client asks again
 /// after 20 ms: where there is time, a moment is given to it.
 const ENDS_WITHIN: Duration = Duration::from_millis(5);
-/// A poll that took less had its record at hand.
-const WAITED: Duration = Duration::from_micros(200);
 const SEEK_PATIENCE: Duration = Duration::from_secs(5);
 /// Together with reading state back, less than a worker may go without polling.
 const RENEW_PATIENCE: Duration = Duration::from_secs(6);
@@ -47,7 +40,11 @@ const RENEW_PATIENCE: Duration = Duration::from_secs(6);
 const STALL: Duration = Duration::from_millis(500);
 const QUIET_AFTER_STALL: Duration = Duration::from_secs(1);
 const HELD_AT_MOST: Duration = Duration::from_secs(10);
-/// How often it is told anew that partitions are refused, or that the consumer meets errors.
+/// How long the end of a partition's changelog may be undecided when it is given to this worker, and when it is tried
+/// again, while the others wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE_AGAIN: Duration = Duration::from_millis(200);
+/// How often it is told anew that the consumer meets errors.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 const WATERMARKS: Duration = Duration::from_secs(5);
 
@@ -79,10 +76,7 @@ pub(super) struct Engine<T> {
     /// Its own name, which stands in the metadata of every commit.
     transactional_id: String,
     owned: BTreeMap<i32, Owned<T>>,
-    /// Partitions that are given to this worker and cannot be served, with the reason. They are paused, so that nobody
-    /// else is harmed: another process could not serve them either.
-    refused: BTreeMap<i32, String>,
-    refused_told: Option<Instant>,
+    refused: Refused,
     consumer_told: Option<Instant>,
     /// Errors that a place in the log is gone, and partitions that were refused for one: each has one.
     gone: (usize, usize),
@@ -95,10 +89,7 @@ pub(super) struct Engine<T> {
     trouble: Option<Trouble>,
     /// Rewinds since the last commit.
     rewinds: u32,
-    /// When the last commit ended, and how long it took.
-    last_commit: Option<(Instant, Duration)>,
-    /// Records had to be waited for since.
-    waited: bool,
+    pace: Pace,
     closing: bool,
     /// Its part of what the workers of a process hold together.
     part: Part,
@@ -133,8 +124,7 @@ impl<T: Task> Engine<T> {
             writer,
             transactional_id,
             owned: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            refused_told: None,
+            refused: Refused::default(),
             consumer_told: None,
             gone: (0, 0),
             deadlines_wait: None,
@@ -142,8 +132,7 @@ impl<T: Task> Engine<T> {
             open: None,
             trouble: None,
             rewinds: 0,
-            last_commit: None,
-            waited: false,
+            pace: Pace::default(),
             closing: false,
             part: Part::new(&plan.metrics, &plan.topics.events),
             often: Often::of(plan),
@@ -175,7 +164,8 @@ impl<T: Task> Engine<T> {
         let restored = if self.closing {
             Ok(TopicPartitionList::new())
         } else {
-            self.commit(consumer).and_then(|()| self.restore(consumer, numbers))
+            self.commit(consumer)
+                .and_then(|()| self.restore(consumer, numbers, PATIENCE))
         };
         // A callback that assigns nothing, not even none, leaves the client waiting for it, even while it is closed.
         let none = TopicPartitionList::new();
@@ -185,13 +175,43 @@ impl<T: Task> Engine<T> {
         self.pause_refused(consumer)?;
         // Of the group it was given its share, if only none.
         self.plan.heartbeat.worker_ready(self.number, !self.closing);
+        self.claim(consumer)
+    }
+
+    /// Who holds new partitions stands in the commit's metadata before the first output for them.
+    fn claim(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
         // A cooperative rebalance often gives nothing: then there is nothing to claim.
         if !self.owned.values().any(|owned| owned.touched) {
             return Ok(());
         }
-        // The claim: who holds them now stands in the commit's metadata before the first output for them.
         self.begin()?;
         self.commit(consumer)
+    }
+
+    /// Tries those of the refused partitions again that may be served by now.
+    pub(super) fn try_again(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
+        let due = self.refused.due();
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.commit(consumer)?;
+        let restored = self.restore(consumer, &due, PATIENCE_AGAIN)?;
+        let mut served = TopicPartitionList::new();
+        for number in due.iter().filter(|number| self.owned.contains_key(number)) {
+            self.refused.remove(*number);
+            let place = restored.find_partition(&self.plan.topics.events, *number);
+            if let Some(place) = place {
+                served.add_partition_offset(&self.plan.topics.events, *number, place.offset())?;
+            }
+        }
+        self.tell_refused();
+        if served.count() == 0 {
+            return Ok(());
+        }
+        seek(consumer, served.clone())?;
+        consumer.resume(&served)?;
+        info!(worker = self.number, partitions = ?due, "served again");
+        self.claim(consumer)
     }
 
     /// Reads the state of these partitions back and holds them from now on; where to go on reading each. Those that are
@@ -200,6 +220,7 @@ impl<T: Task> Engine<T> {
         &mut self,
         consumer: &BaseConsumer<Assignment<T>>,
         numbers: &[i32],
+        patience: Duration,
     ) -> Result<TopicPartitionList, Trouble> {
         let mut list = TopicPartitionList::new();
         if numbers.is_empty() {
@@ -212,16 +233,24 @@ impl<T: Task> Engine<T> {
             plan: &self.plan,
             number: self.number,
             transactional_id: &self.transactional_id,
+            patience,
             logged_in: Cell::new(began),
         };
         let restored = restore.run::<T>(numbers);
         self.part.set("restore_in_progress", 0.0);
         let mut records = 0;
-        for (number, restored) in restored? {
+        let restored = restored?;
+        let all_fail = self.owned.is_empty()
+            && restored
+                .values()
+                .all(|one| one.as_ref().is_err_and(RestoreError::passes));
+        for (number, restored) in restored {
             let restored = match restored {
                 Ok(restored) => restored,
+                // Where none can be served it may be the clients.
+                Err(reason) if all_fail => return Err(reason.into()),
                 Err(reason) => {
-                    self.refuse(number, reason.to_string());
+                    self.refuse(number, reason.to_string(), reason.passes());
                     list.add_partition_offset(&self.plan.topics.events, number, Offset::End)?;
                     continue;
                 }
@@ -252,24 +281,19 @@ impl<T: Task> Engine<T> {
         self.plan
             .metrics
             .observe("restore_duration_seconds", &[], began.elapsed().as_secs_f64());
-        let calls: usize = numbers
-            .iter()
-            .filter_map(|number| self.owned.get(number))
-            .map(|owned| owned.task.calls())
-            .sum();
-        info!(worker = self.number, partitions = ?numbers, records, calls, took_ms = began.elapsed().as_millis() as u64, "state read back");
+        let held: Vec<&Owned<T>> = numbers.iter().filter_map(|number| self.owned.get(number)).collect();
+        if !held.is_empty() {
+            let calls: usize = held.iter().map(|owned| owned.task.calls()).sum();
+            let took_ms = began.elapsed().as_millis() as u64;
+            info!(worker = self.number, partitions = ?numbers, records, calls, took_ms, "state read back");
+        }
         Ok(list)
     }
 
-    fn refuse(&mut self, number: i32, reason: String) {
-        error!(
-            partition = number,
-            reason, "this partition is refused: its calls go unjudged"
-        );
+    fn refuse(&mut self, number: i32, reason: String, passes: bool) {
         self.owned.remove(&number);
         self.plan.metrics.drop_partition(&self.plan.topics.events, number);
-        self.refused.insert(number, reason);
-        self.refused_told = Some(Instant::now());
+        self.refused.insert(number, reason, passes);
         self.tell_refused();
     }
 
@@ -279,10 +303,7 @@ impl<T: Task> Engine<T> {
     }
 
     fn pause_refused(&self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
-        let mut list = TopicPartitionList::new();
-        for number in self.refused.keys() {
-            list.add_partition(&self.plan.topics.events, *number);
-        }
+        let list = self.refused.list(&self.plan.topics.events);
         if list.count() > 0 {
             consumer.pause(&list)?;
         }
@@ -305,7 +326,7 @@ impl<T: Task> Engine<T> {
             list.add_partition(&self.plan.topics.events, *number);
             self.owned.remove(number);
             self.plan.metrics.drop_partition(&self.plan.topics.events, *number);
-            if self.refused.remove(number).is_some() {
+            if self.refused.remove(*number) {
                 paused.add_partition(&self.plan.topics.events, *number);
             }
         }
@@ -329,7 +350,7 @@ impl<T: Task> Engine<T> {
         self.renew()?;
         let numbers: Vec<i32> = self.owned.keys().copied().collect();
         self.owned.clear();
-        self.restore(consumer, &numbers)?;
+        self.restore(consumer, &numbers, PATIENCE)?;
         self.pause_refused(consumer)?;
         if self.owned.is_empty() {
             return Ok(());
@@ -338,10 +359,7 @@ impl<T: Task> Engine<T> {
         for (number, owned) in &self.owned {
             list.add_partition_offset(&self.plan.topics.events, *number, Offset::Offset(owned.next))?;
         }
-        let sought = consumer.seek_partitions(list, SEEK_PATIENCE)?;
-        for element in sought.elements() {
-            element.error()?;
-        }
+        seek(consumer, list)?;
         self.begin()
     }
 
@@ -404,7 +422,7 @@ impl<T: Task> Engine<T> {
                      the way back",
                     self.plan.topics.events
                 );
-                self.refuse(number, reason);
+                self.refuse(number, reason, false);
                 self.gone.1 += 1;
             }
         }
@@ -422,7 +440,7 @@ impl<T: Task> Engine<T> {
     /// What may have come since the last poll, and was not read, must be read before time is let speak.
     pub(super) fn polled(&mut self, gap: Duration, took: Duration) {
         self.often.poll_gap.observe(gap.as_secs_f64());
-        self.waited |= took >= WAITED;
+        self.pace.polled(took);
         if gap >= STALL {
             // One stall after another, as on a slow way, holds time up no longer than one does.
             self.deadlines_wait.get_or_insert_with(Instant::now);
@@ -556,17 +574,8 @@ impl<T: Task> Engine<T> {
     pub(super) fn should_commit(&self, quiet: bool) -> bool {
         let Some(transaction) = &self.open else { return false };
         let now = Instant::now();
-        let spaced = self.last_commit.is_none_or(|(ended, took)| {
-            let spacing = if quiet || self.waited {
-                (took * SPACING_QUIET).min(SPACING_QUIET_AT_MOST)
-            } else {
-                took * SPACING_BUSY
-            };
-            now - ended >= spacing
-        });
-        transaction
-            .alert
-            .is_some_and(|since| spaced && (quiet || now - since >= ALERT_PATIENCE))
+        let is_due = |since| self.pace.is_spaced(now, quiet) && (quiet || now - since >= ALERT_PATIENCE);
+        transaction.alert.is_some_and(is_due)
             || now - transaction.began >= Duration::from_millis(self.plan.stream.commit_interval_ms)
             || transaction.records >= self.plan.stream.commit_records
     }
@@ -584,8 +593,7 @@ impl<T: Task> Engine<T> {
             return committed;
         }
         let took = began.elapsed();
-        self.last_commit = Some((Instant::now(), took));
-        let waited = std::mem::take(&mut self.waited);
+        let waited = self.pace.committed(took);
         self.plan
             .metrics
             .observe("commit_duration_seconds", &[], took.as_secs_f64());
@@ -708,16 +716,19 @@ impl<T: Task> Engine<T> {
                 owned.last_record as f64 / 1000.0,
             );
         }
-        if !self.refused.is_empty() && self.refused_told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
-            self.refused_told = Some(Instant::now());
-            for (partition, reason) in &self.refused {
-                error!(partition, reason, "this partition is refused: its calls go unjudged");
-            }
-        }
+        self.refused.tell_again();
         self.part.set_of_topic("assigned_partitions", self.owned.len() as f64);
         self.part.set("active_calls", active as f64);
         self.part.set("state_entries", calls as f64);
         self.part.set("remembered_calls", past as f64);
         self.crowded = calls.max(past) > self.room();
     }
+}
+
+fn seek<T: Task>(consumer: &BaseConsumer<Assignment<T>>, to: TopicPartitionList) -> Result<(), Trouble> {
+    let sought = consumer.seek_partitions(to, SEEK_PATIENCE)?;
+    for element in sought.elements() {
+        element.error()?;
+    }
+    Ok(())
 }

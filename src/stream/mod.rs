@@ -11,8 +11,10 @@ pub mod login;
 #[expect(unsafe_code, reason = "commits natively; see there")]
 mod native;
 mod outputs;
+mod pace;
 mod partition;
 mod reach;
+mod refused;
 mod reset;
 mod restore;
 mod settings;

@@ -27,6 +27,7 @@ use super::login;
 use super::settings::StartAt;
 use super::task::Task;
 use super::transaction::Writer;
+use super::trouble::Trouble;
 use super::twin::owner;
 use super::worker::{Plan, is_end_of_partition};
 use crate::call::SnapshotError;
@@ -40,6 +41,9 @@ pub(super) struct Restored<T> {
     pub records: u64,
 }
 
+/// Where the changelog of each partition begins and ends.
+type Ends = BTreeMap<i32, (i64, i64)>;
+
 /// The last value of each key of a partition's changelog, with its offset.
 type Latest = HashMap<Vec<u8>, (i64, Vec<u8>)>;
 
@@ -49,7 +53,7 @@ pub enum RestoreError {
     Secret(#[from] super::settings::SecretError),
     #[error("Kafka: {0}")]
     Kafka(#[from] KafkaError),
-    #[error("{topic} partition {partition}: still undecided after {} s", DEADLINE.as_secs())]
+    #[error("{topic} partition {partition}: what was written last is still undecided")]
     Undecided { topic: String, partition: i32 },
     #[error("{topic} partition {partition}: no record came for {} s", STALLED.as_secs())]
     Stalled { topic: String, partition: i32 },
@@ -73,11 +77,24 @@ pub enum RestoreError {
     },
 }
 
-/// For what is undecided to be decided.
+impl RestoreError {
+    /// Whether it may be otherwise in a moment: a leader is elected, a transaction ends.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Undecided { .. } | Self::Stalled { .. } => true,
+            Self::Kafka(error) => !matches!(Trouble::of_kafka(error), Trouble::Stop(_)),
+            _ => false,
+        }
+    }
+}
+
+/// For offsets that are undecided to be decided.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Reading may take as long as there is something to read: it is given up where nothing comes.
 const STALLED: Duration = Duration::from_secs(10);
 const REQUEST: Duration = Duration::from_secs(5);
+/// For the end of one partition's changelog to be told: the others wait meanwhile.
+const END: Duration = Duration::from_secs(2);
 
 /// Offsets that are undecided for so long are nobody's: who holds partitions decides them before giving them away.
 const ORPHAN: Duration = Duration::from_secs(1);
@@ -94,6 +111,9 @@ pub(super) struct Restore<'r, C: ConsumerContext> {
     /// Of the worker that restores.
     pub number: usize,
     pub transactional_id: &'r str,
+    /// How long the end of a changelog may be undecided before its partition is refused. It was looked for before the
+    /// offsets were told, so what the worker itself or its predecessor wrote is decided.
+    pub patience: Duration,
     /// When the worker's client was given a token last.
     pub logged_in: Cell<Instant>,
 }
@@ -148,39 +168,94 @@ impl<C: ConsumerContext> Restore<'_, C> {
             .set("fetch.queue.backoff.ms", "5")
             .create_with_context(Quiet)?;
         login::log_in(&base, decided.client())?;
-        let mut ends = BTreeMap::new();
-        for partition in partitions {
-            let (low, end) = undecided.fetch_watermarks(&topics.state, *partition, REQUEST)?;
-            self.wait_until_decided(&decided, *partition, end)?;
-            ends.insert(*partition, (low, end));
-            self.lives()?;
-        }
-        let mut restored = BTreeMap::new();
-        for (partition, (latest, records)) in self.read(&decided, &ends)? {
-            let next = match committed.get(&partition) {
-                Some(offset) => *offset,
-                None if !latest.is_empty() => {
-                    let error = RestoreError::MissingOffsets {
-                        topic: topics.events.clone(),
-                        partition,
-                        state: topics.state.clone(),
-                    };
-                    restored.insert(partition, Err(error));
-                    continue;
-                }
-                None => {
-                    let (low, high) = undecided.fetch_watermarks(&topics.events, partition, REQUEST)?;
-                    match stream.start {
-                        StartAt::Earliest => low,
-                        StartAt::Latest => high,
+        let (ends, untold) = self.ends(&undecided, &decided, partitions)?;
+        let mut restored: PerPartition<T> = BTreeMap::new();
+        restored.extend(untold.into_iter().map(|(partition, error)| (partition, Err(error))));
+        for (partition, read) in self.read(&decided, &ends)? {
+            let task = read.and_then(|(latest, records)| {
+                let next = match committed.get(&partition) {
+                    Some(offset) => *offset,
+                    None if !latest.is_empty() => {
+                        return Err(RestoreError::MissingOffsets {
+                            topic: topics.events.clone(),
+                            partition,
+                            state: topics.state.clone(),
+                        });
                     }
-                }
-            };
-            let task = self.decode(partition, latest);
-            restored.insert(partition, task.map(|task| Restored { task, next, records }));
+                    None => {
+                        let (low, high) = undecided.fetch_watermarks(&topics.events, partition, END)?;
+                        match stream.start {
+                            StartAt::Earliest => low,
+                            StartAt::Latest => high,
+                        }
+                    }
+                };
+                let task = self.decode(partition, latest)?;
+                Ok(Restored { task, next, records })
+            });
+            restored.insert(partition, task);
             self.lives()?;
         }
         Ok(restored)
+    }
+
+    /// Where the changelogs begin and end, once everything up to there is decided; and those of which it cannot be told.
+    fn ends(
+        &self,
+        undecided: &BaseConsumer,
+        decided: &BaseConsumer<Quiet>,
+        partitions: &[i32],
+    ) -> Result<(Ends, BTreeMap<i32, RestoreError>), RestoreError> {
+        let deadline = Instant::now() + self.patience;
+        let mut told = Ends::new();
+        let (mut ends, mut untold) = (Ends::new(), BTreeMap::new());
+        let mut left = partitions.to_vec();
+        loop {
+            for partition in std::mem::take(&mut left) {
+                match self.is_decided(undecided, decided, partition, &mut told) {
+                    Ok(()) => {
+                        untold.remove(&partition);
+                        ends.insert(partition, told[&partition]);
+                    }
+                    Err(error) if error.passes() => {
+                        untold.insert(partition, error);
+                        left.push(partition);
+                    }
+                    Err(error) => return Err(error),
+                }
+                self.lives()?;
+            }
+            if left.is_empty() || Instant::now() >= deadline {
+                return Ok((ends, untold));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// `told`: ends as a client told them that also reads what is not decided.
+    fn is_decided(
+        &self,
+        undecided: &BaseConsumer,
+        decided: &BaseConsumer<Quiet>,
+        partition: i32,
+        told: &mut Ends,
+    ) -> Result<(), RestoreError> {
+        let topic = &self.plan.topics.state;
+        let (_, end) = match told.get(&partition) {
+            Some(told) => *told,
+            None => {
+                let ends = undecided.fetch_watermarks(topic, partition, END)?;
+                *told.entry(partition).insert_entry(ends).get()
+            }
+        };
+        let (_, stable) = decided.fetch_watermarks(topic, partition, END)?;
+        if stable < end {
+            return Err(RestoreError::Undecided {
+                topic: topic.clone(),
+                partition,
+            });
+        }
+        Ok(())
     }
 
     /// Tells group and health checks that this worker lives, though it does not poll.
@@ -292,7 +367,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
     }
 
     fn wait_until_decided(&self, decided: &BaseConsumer<Quiet>, partition: i32, end: i64) -> Result<(), RestoreError> {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + self.patience;
         loop {
             let (_, stable) = decided.fetch_watermarks(&self.plan.topics.state, partition, REQUEST)?;
             if stable >= end {
@@ -313,10 +388,11 @@ impl<C: ConsumerContext> Restore<'_, C> {
     fn read(
         &self,
         decided: &BaseConsumer<Quiet>,
-        ends: &BTreeMap<i32, (i64, i64)>,
-    ) -> Result<BTreeMap<i32, (Latest, u64)>, RestoreError> {
+        ends: &Ends,
+    ) -> Result<BTreeMap<i32, Result<(Latest, u64), RestoreError>>, RestoreError> {
         let topic = &self.plan.topics.state;
-        let mut read: BTreeMap<i32, (Latest, u64)> = ends.keys().map(|number| (*number, Default::default())).collect();
+        let mut read: BTreeMap<i32, Result<(Latest, u64), RestoreError>> =
+            ends.keys().map(|number| (*number, Ok(Default::default()))).collect();
         let mut open: Vec<i32> = ends
             .iter()
             .filter(|(_, (low, end))| low < end)
@@ -336,7 +412,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
         while !open.is_empty() {
             match decided.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
-                    let Some((latest, records)) = read.get_mut(&message.partition()) else {
+                    let Some(Ok((latest, records))) = read.get_mut(&message.partition()) else {
                         continue;
                     };
                     *records += 1;
@@ -364,9 +440,17 @@ impl<C: ConsumerContext> Restore<'_, C> {
                     // position stays short as well: then the end is reached a second time.
                     if position >= end || !again.insert(number) {
                         open.retain(|one| *one != number);
-                    } else {
-                        self.wait_until_decided(decided, number, end)?;
-                        decided.seek(topic, number, Offset::Offset(position), REQUEST)?;
+                        continue;
+                    }
+                    let sought = self
+                        .wait_until_decided(decided, number, end)
+                        .and_then(|()| Ok(decided.seek(topic, number, Offset::Offset(position), REQUEST)?));
+                    if let Err(error) = sought {
+                        if !error.passes() {
+                            return Err(error);
+                        }
+                        open.retain(|one| *one != number);
+                        read.insert(number, Err(error));
                     }
                 }
                 // One of several brokers may be away.
@@ -377,11 +461,10 @@ impl<C: ConsumerContext> Restore<'_, C> {
                 Some(Err(error)) => return Err(error.into()),
             }
             if Instant::now() > stalled {
-                let partition = open.first().copied().unwrap_or_default();
-                return Err(RestoreError::Stalled {
-                    topic: topic.clone(),
-                    partition,
-                });
+                for partition in open.drain(..) {
+                    let topic = topic.clone();
+                    read.insert(partition, Err(RestoreError::Stalled { topic, partition }));
+                }
             }
         }
         Ok(read)

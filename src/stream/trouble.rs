@@ -42,6 +42,14 @@ impl Trouble {
         }
     }
 
+    pub(super) fn of_kafka(error: &KafkaError) -> Self {
+        let requires_abort = matches!(error, KafkaError::Transaction(inner) if inner.txn_requires_abort());
+        match error.rdkafka_error_code() {
+            Some(code) => Self::of(code, requires_abort, error.to_string()),
+            None => Self::Rebuild(error.to_string()),
+        }
+    }
+
     /// The same where a rewind would not be enough.
     pub(super) fn rebuilds(self) -> Self {
         match self {
@@ -53,11 +61,7 @@ impl Trouble {
 
 impl From<KafkaError> for Trouble {
     fn from(error: KafkaError) -> Self {
-        let requires_abort = matches!(&error, KafkaError::Transaction(inner) if inner.txn_requires_abort());
-        match error.rdkafka_error_code() {
-            Some(code) => Self::of(code, requires_abort, error.to_string()),
-            None => Self::Rebuild(error.to_string()),
-        }
+        Self::of_kafka(&error)
     }
 }
 

@@ -168,15 +168,14 @@ impl<'p, T: Task> Worker<'p, T> {
         let mut last_poll = Instant::now();
         let mut last_look = Instant::now();
         while !self.plan.stop.load(Ordering::Relaxed) {
-            match self.turn(&mut last_poll) {
-                Err(Trouble::Rewind(reason)) => self.rewind(&reason)?,
-                other => other?,
-            }
+            self.or_rewind(self.turn(&mut last_poll))?;
             if last_poll - last_look > Duration::from_secs(1) {
                 last_look = last_poll;
                 let context = self.consumer.context();
                 self.engine()
                     .look_around(&context.ends.lock().unwrap_or_else(PoisonError::into_inner));
+                let tried = self.engine().try_again(&self.consumer);
+                self.or_rewind(tried)?;
                 if context.reach.is_lost() {
                     return Err(Trouble::Rebuild("no broker has been in reach for half a minute".into()));
                 }
@@ -211,7 +210,10 @@ impl<'p, T: Task> Worker<'p, T> {
         Ok(())
     }
 
-    fn rewind(&self, reason: &str) -> Result<(), Trouble> {
+    fn or_rewind(&self, done: Result<(), Trouble>) -> Result<(), Trouble> {
+        let Err(Trouble::Rewind(reason)) = done else {
+            return done;
+        };
         self.plan.metrics.count("rewinds_total", &[]);
         warn!(
             worker = self.number,
@@ -219,7 +221,7 @@ impl<'p, T: Task> Worker<'p, T> {
         );
         let mut engine = self.engine();
         if engine.rewinds() >= REWINDS {
-            return Err(Trouble::Rebuild(reason.to_owned()));
+            return Err(Trouble::Rebuild(reason));
         }
         engine.rewind(&self.consumer)
     }

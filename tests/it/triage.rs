@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use callward::call::{Heard, Known, Trust};
+use callward::call::{Heard, Known};
 use callward::features::urgencies;
-use callward::signals::{ATTRIBUTE_BITS, Lexicon, Source, Status};
+use callward::signals::{ATTRIBUTE_BITS, Lexicon, Source};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -27,22 +27,15 @@ fn vignettes_are_as_urgent_as_they_should_be() {
     for vignette in &vignettes {
         let ids: Vec<&str> = vignette.facts.iter().map(String::as_str).collect();
         let facts = lexicon.facts_of(&ids);
-        let known = vignette.present.iter().map(|id| Known {
-            concept: lexicon.find(id).unwrap_or_else(|| panic!("{id} is not in the lexicon")),
-            status: Status::Present,
-            kind: None,
-            said: 1.0,
-            follows: 0.0,
-            trust: [Trust::FULL; 2],
-            attributes: (facts & ((1 << ATTRIBUTE_BITS) - 1)) as u32,
-            chief: true,
-            since: 0,
+        let attributes = (facts & ((1 << ATTRIBUTE_BITS) - 1)) as u32;
+        let known = vignette.present.iter().map(|id| {
+            let concept = lexicon.find(id);
+            Known::affirmed(
+                concept.unwrap_or_else(|| panic!("{id} is not in the lexicon")),
+                attributes,
+            )
         });
-        let heard = Heard {
-            known: known.collect(),
-            facts,
-            ..Heard::default()
-        };
+        let heard = Heard::of(known.collect(), facts);
         let most = urgencies(&lexicon, &heard).first().map_or(0.0, |urgent| urgent.value);
         let right = match vignette.need.as_str() {
             "now" => most >= 0.6,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::producer::{BaseRecord, Producer as _};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::brokers::alter;
@@ -160,6 +160,26 @@ fn matrix_f22_retention_has_passed_the_committed_offset() {
     assert!(log.contains("no longer in the log"), "{log}");
 }
 
+/// Events of 60 calls, in which something is said; how many of them are judged.
+fn sixty_calls(site: &Site) -> impl Fn() -> usize {
+    let records: Vec<_> = (0..60)
+        .map(|number| {
+            let id = format!("after-{number}");
+            let event = format!(
+                r#"{{"call_id":"{id}","at":"2026-05-04T09:00:00Z","type":"utterance","speaker":"caller","text":"hello"}}"#
+            );
+            (Some(id.into_bytes()), event.into_bytes())
+        })
+        .collect();
+    site.send(&records);
+    || {
+        site.by_key("scores")
+            .keys()
+            .filter(|id| id.starts_with("after-"))
+            .count()
+    }
+}
+
 #[test]
 #[ignore = "of the fault matrix: tests/run --faults"]
 fn matrix_f27_state_of_a_newer_format_is_refused() {
@@ -174,22 +194,7 @@ fn matrix_f27_state_of_a_newer_format_is_refused() {
     producer.flush(Duration::from_secs(10)).unwrap();
     let serve = refuses(&site, 1);
     // The calls of the other partitions are judged all the same, those of this one are not taken for judged.
-    let records: Vec<_> = (0..60)
-        .map(|number| {
-            let id = format!("after-{number}");
-            let event = format!(
-                r#"{{"call_id":"{id}","at":"2026-05-04T09:00:00Z","type":"utterance","speaker":"caller","text":"hello"}}"#
-            );
-            (Some(id.into_bytes()), event.into_bytes())
-        })
-        .collect();
-    site.send(&records);
-    let judged = || {
-        site.by_key("scores")
-            .keys()
-            .filter(|id| id.starts_with("after-"))
-            .count()
-    };
+    let judged = sixty_calls(&site);
     wait_until("those of the others are judged", Duration::from_secs(60), || {
         judged() >= 20
     });
@@ -212,4 +217,45 @@ fn matrix_f27_state_of_a_newer_format_is_refused() {
     });
     let log = serve.terminate().2;
     assert!(log.contains("newer"), "{log}");
+}
+
+/// Of one partition of the changelog it cannot be told where it ends, as where its leader is gone.
+#[test]
+#[ignore = "of the fault matrix: tests/run --faults"]
+fn matrix_hanging_transaction_of_a_stranger_in_one_partition_of_the_changelog() {
+    let site = worked("hanging");
+    let stranger: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", &site.bootstrap)
+        .set("transactional.id", format!("{}-stranger", site.name))
+        .set("transaction.timeout.ms", "600000")
+        .create()
+        .unwrap();
+    let patience = Duration::from_secs(10);
+    stranger.init_transactions(patience).unwrap();
+    stranger.begin_transaction().unwrap();
+    let topic = site.topic("state");
+    let record = BaseRecord::to(&topic).partition(0).key("stranger").payload("hangs");
+    stranger.send(record).map_err(|(error, _)| error).unwrap();
+    stranger.flush(patience).unwrap();
+
+    let serve = refuses(&site, 1);
+    let judged = sixty_calls(&site);
+    wait_until("those of the others are judged", Duration::from_secs(60), || {
+        judged() >= 20
+    });
+    // It is tried again and again, and the others go on.
+    std::thread::sleep(Duration::from_secs(12));
+    assert!(
+        judged() < 60,
+        "those of the refused partition are judged without its state"
+    );
+    stranger.abort_transaction(patience).unwrap();
+    wait_until("all are judged", Duration::from_secs(60), || judged() == 60);
+    serve.wait_until("nothing is refused", |serve| {
+        serve.metric("callward_refused_partitions") == 0.0 && serve.get("/readyz").0 == 200
+    });
+    assert_eq!(serve.metric("callward_rebuilds_total"), 0.0);
+    let (code, _, log) = serve.terminate();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("undecided"), "{log}");
 }
