@@ -594,6 +594,12 @@ impl Policy {
         }
     }
 
+    /// Whether the closing of a call would tell nothing, so that it may be forgotten before its time.
+    pub fn may_forget(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> bool {
+        let last = self.open_risk(watch, assessment, care) >= self.last_chance(assessment);
+        !last && !self.floor(watch, assessment, care)
+    }
+
     /// A page is open, or the risk is such that one would be.
     fn need_is_open(&self, watch: &Watch, assessment: &Assessment, care: &Care, risk: f64) -> bool {
         let raised = watch.raised.is_some_and(|raised| raised.level.pages());

@@ -97,13 +97,18 @@ impl Watch {
         .min()
     }
 
-    /// Whether a need is open, or may be: such a call is never given up.
-    pub fn holds_a_need(&self) -> bool {
-        self.raised.is_some_and(|raised| raised.level.pages())
+    /// Whether something is told, or may be soon.
+    pub fn is_open(&self) -> bool {
+        self.raised.is_some()
             || self.chance.is_some()
             || self.handover.is_some()
             || self.silence_due.is_some()
             || self.need_since.is_some()
+    }
+
+    /// A need was handed over.
+    pub fn is_settled(&self) -> bool {
+        self.settled.is_some()
     }
 
     /// Keeps the number of its episodes, so that no alert of the call gets the name of another, until it may go.

@@ -281,8 +281,16 @@ impl Heard {
         self.facts.0 |= 1 << fact;
     }
 
+    /// What comes late may have a number below all before.
     fn begin_at(&mut self, seq: u64) {
         if self.known.is_empty() {
+            self.first = seq;
+        }
+        if seq < self.first {
+            let lower = u32::try_from(self.first - seq).unwrap_or(NEVER);
+            for known in self.known.iter_mut().filter(|known| known.since != NEVER) {
+                known.since = known.since.saturating_add(lower).min(NEVER - 1);
+            }
             self.first = seq;
         }
     }

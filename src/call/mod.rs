@@ -289,10 +289,11 @@ impl Call {
 
     /// Whether an event opens a call again that has ended: a transfer.
     fn is_leg(&self, event: &Event, end: End, bounds: &Bounds) -> bool {
-        // The beginning of the leg that ended has its own time, or one before all else: it comes again, or late.
-        let began = self.sequence.leg_began.or(self.context.first_at).unwrap_or(end.at);
+        // The beginning of the leg that ended comes again, or late, with its own time and number.
+        let began = self.sequence.leg_began.unwrap_or(end.at);
+        let goes_on = event.at > began || event.seq.is_some_and(|seq| self.sequence.is_ahead(seq));
         matches!(event.body, Body::Started(_))
-            && event.at > began
+            && goes_on
             && event.at.seconds_since(end.at) <= f64::from(bounds.transfer_leg_seconds)
     }
 
@@ -301,14 +302,41 @@ impl Call {
         self.sequence.applied > 0 && self.context.first_at.is_none()
     }
 
-    /// Keeps what tells late events from those of a new call.
+    /// Keeps what tells late events from those of a new call, and how to ring back whoever goes on in it.
     pub fn forget(&mut self) {
+        let started = std::mem::take(&mut self.context.started);
         *self = Self {
+            context: Context {
+                started,
+                ..Context::default()
+            },
             ended: self.ended,
             last_at: self.last_at,
-            sequence: std::mem::take(&mut self.sequence).without_ids(),
+            sequence: std::mem::take(&mut self.sequence),
             ..Self::new(self.id.clone())
         };
+    }
+
+    /// Whether an event is one of a call that is over, rather than of another that has its id: up to so many seconds after
+    /// its end, or where it had none, one that was there before.
+    pub fn was_in_the_past(&self, event: &Event, ended_seconds: u32) -> bool {
+        let Some(last) = self.last_at else { return false };
+        match self.ended {
+            Some(_) => event.at <= last.plus_seconds(ended_seconds),
+            None => {
+                let place = self.sequence.place(event.seq, event.event_id.as_deref());
+                event.at <= last && place == Place::Duplicate
+            }
+        }
+    }
+
+    /// Begins anew, as another call, or as what is left of one that was in silence for long.
+    pub fn begin_anew(&mut self) {
+        let mut anew = Self::new(self.id.clone());
+        if self.ended.is_none() {
+            anew.context.started = std::mem::take(&mut self.context.started);
+        }
+        *self = anew;
     }
 
     fn take(&mut self, reader: &Reader, event: &Event, bounds: &Bounds, applied: &mut Applied) {

@@ -126,12 +126,9 @@ impl Sequence {
         }
     }
 
-    /// All but the ids of the last events.
-    pub(super) fn without_ids(self) -> Self {
-        Self {
-            ids: Vec::new(),
-            ..self
-        }
+    /// Higher than all that were seen.
+    pub fn is_ahead(&self, seq: u64) -> bool {
+        self.highest.is_some_and(|(highest, _)| seq > highest) && self.leapt != Some(seq)
     }
 
     /// Takes a fresh event in and returns its number in the call.

@@ -17,9 +17,9 @@ pub use replay::{Replay, outcomes_of};
 pub use watched::Watched;
 
 use crate::alert::{Assessment, Deadline, Decision, Ground, Happening, Named, Policy, Quotes, Why, alert_of};
-use crate::call::{Applied, Bounds, End, Fate, Known, PRESENT, Voice};
+use crate::call::{Applied, Bounds, Fate, Known, PRESENT, Voice};
 use crate::features::{Extractor, Features, RISK};
-use crate::record::{Event, Timestamp};
+use crate::record::{Body, Event, Timestamp};
 use crate::risk::Model;
 use crate::signals::{Kind, Learned, Lexicon, Needed, Reader};
 
@@ -109,9 +109,15 @@ impl Pipeline {
     /// Takes one event of a call to its consequences: first every deadline up to its time, in order, then itself.
     pub fn step(&self, watched: &mut Watched, event: &Event, mut found: impl FnMut(Outcome)) {
         self.tick(watched, event.at, &mut found);
-        let kept_for = self.policy.settings().ended_seconds;
-        let late = |end: End| event.at <= end.at.plus_seconds(kept_for);
-        if watched.is_past() && !watched.call.ended.is_some_and(late) {
+        if watched.is_gone(event.at) {
+            *watched = Watched::new(event.call_id.clone());
+        }
+        let begins = watched.is_past()
+            && !matches!(event.body, Body::Unknown)
+            && !watched
+                .call
+                .was_in_the_past(event, self.policy.settings().ended_seconds);
+        if begins {
             watched.begin_anew();
         }
         found(self.event(watched, event));
@@ -127,36 +133,47 @@ impl Pipeline {
         }
     }
 
-    /// Forgets a call before its time, where there is no room for it.
-    pub fn give_up(&self, watched: &mut Watched) -> Option<Outcome> {
-        let last = watched.call.last_at?;
-        Some(self.deadline(watched, last, Deadline::Forget))
+    /// Forgets a call before its time, at event time `now`, where there is no room for it; `None` where a need is open, or
+    /// may be at its closing.
+    pub fn give_up(&self, watched: &mut Watched, now: Timestamp) -> Option<Outcome> {
+        if watched.watch.is_open() {
+            return None;
+        }
+        let Weighed {
+            features, need, risk, ..
+        } = self.weigh(watched, now);
+        let assessment = self.assess(watched, &features, need, risk);
+        self.policy
+            .may_forget(&watched.watch, &assessment, watched.call.care())
+            .then(|| self.deadline(watched, now, Deadline::Forget))
     }
 
     fn event(&self, watched: &mut Watched, event: &Event) -> Outcome {
         let before = watched.call.last_at;
         let applied = watched.call.apply(&self.reader, event, &self.bounds);
         if applied.fate != Fate::Applied {
+            // The call is as it was, and so is what is said of it: of one that is over nothing, as much of it as is still
+            // remembered.
+            let goes_on = watched.call.ended.is_none() && !watched.is_past();
+            let level = watched.watch.raised.filter(|_| goes_on).map(|raised| raised.level);
             let decision = Decision {
-                level: watched.watch.raised.map(|raised| raised.level),
-                before: watched.watch.raised.map(|raised| raised.level),
+                level,
+                before: level,
                 why: Why::NotApplied,
                 tell: None,
                 settled_after: None,
             };
-            // The call is as it was, and so is what is said of it.
-            let weighed = self.weigh(watched, before.unwrap_or(event.at));
-            let scored = weighed.scored(watched);
+            let weighed = goes_on.then(|| self.weigh(watched, before.unwrap_or(event.at)));
+            let scored = weighed.and_then(|weighed| weighed.scored(watched));
             let mut outcome = self.outcome(watched, event.at, Cause::Event, applied, scored, decision, None);
-            outcome.trust_reasons = self.trust_reasons(watched);
+            if goes_on {
+                outcome.trust_reasons = self.trust_reasons(watched);
+            }
             return outcome;
         }
         // Time in the call does not run backwards, though people speak at once.
         let at = before.map_or(event.at, |before| before.max(event.at));
-        let ended = watched
-            .call
-            .ended
-            .filter(|_| matches!(event.body, crate::record::Body::Ended(_)));
+        let ended = watched.call.ended.filter(|_| matches!(event.body, Body::Ended(_)));
         let (voice, deeds, whole_turn, seq) = (applied.voice, applied.deeds.clone(), applied.whole_turn, applied.seq);
         let happening = Happening::Event {
             seq,

@@ -60,7 +60,7 @@ impl Watched {
     }
 
     pub(super) fn begin_anew(&mut self) {
-        self.call = Call::new(self.call.id.clone());
+        self.call.begin_anew();
         self.watch.begin_anew();
     }
 

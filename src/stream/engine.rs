@@ -83,7 +83,7 @@ pub(super) struct Engine<T> {
     /// Since when deadlines wait for what came during a stall.
     deadlines_wait: Option<Instant>,
     /// More calls are held than memory is planned for.
-    crowded: bool,
+    crowd: Option<Crowd>,
     open: Option<Transaction>,
     /// What went wrong in the callback, for the loop.
     trouble: Option<Trouble>,
@@ -94,6 +94,12 @@ pub(super) struct Engine<T> {
     /// Its part of what the workers of a process hold together.
     part: Part,
     often: Often,
+}
+
+/// The process holds too many: the share of its calls, and of those that are over, that each worker may keep.
+struct Crowd {
+    calls: f64,
+    past: f64,
 }
 
 /// Series that every record touches: looking one up costs more than counting.
@@ -128,7 +134,7 @@ impl<T: Task> Engine<T> {
             consumer_told: None,
             gone: (0, 0),
             deadlines_wait: None,
-            crowded: false,
+            crowd: None,
             open: None,
             trouble: None,
             rewinds: 0,
@@ -533,40 +539,33 @@ impl<T: Task> Engine<T> {
         Ok(())
     }
 
-    /// Calls that this worker may hold.
-    fn room(&self) -> usize {
-        self.plan.stream.capacity_calls / self.plan.stream.worker_count()
-    }
-
-    /// Gives up calls without an open need, where more are held than memory is planned for.
+    /// Gives up calls without an open need, where the process holds more than memory is planned for.
     pub(super) fn make_room(&mut self) -> Result<(), Trouble> {
-        if !std::mem::take(&mut self.crowded) {
+        let Some(Crowd { calls, past }) = self.crowd.take() else {
             return Ok(());
-        }
-        // A little more than must be, so that not every second has a search of its own.
-        let most = self.room() * 19 / 20 / self.owned.len().max(1);
+        };
+        let (now, share) = (wall_millis(), |count: usize, share: f64| {
+            (count as f64 * share) as usize
+        });
         let numbers: Vec<i32> = self.owned.keys().copied().collect();
-        let (mut before, mut after) = (0, 0);
+        let mut given_up = 0;
         for number in numbers {
             self.begin()?;
             let Some((owned, mut outputs)) = self.outputs(number) else {
                 continue;
             };
-            before += owned.task.calls();
-            owned.task.give_up(most, &mut outputs);
-            after += owned.task.calls();
+            let before = owned.task.calls();
+            owned.task.give_up(share(before, calls), now, &mut outputs);
+            given_up += before - owned.task.calls();
+            owned.task.forget_past(share(owned.task.past(), past));
             owned.touched = true;
             outputs.end()?;
         }
-        if before > after {
-            warn!(
-                worker = self.number,
-                held = before,
-                given_up = before - after,
-                "more calls than stream.capacity_calls: those without an open need that ended or were silent longest are \
-                 given up"
-            );
-        }
+        warn!(
+            worker = self.number,
+            given_up,
+            "more calls than stream.capacity_calls: of those without an open need some are forgotten before their time"
+        );
         Ok(())
     }
 
@@ -721,7 +720,15 @@ impl<T: Task> Engine<T> {
         self.part.set("active_calls", active as f64);
         self.part.set("state_entries", calls as f64);
         self.part.set("remembered_calls", past as f64);
-        self.crowded = calls.max(past) > self.room();
+        let most = self.plan.stream.capacity_calls as f64;
+        let share = |name| (most / metrics.value(name)).min(1.0);
+        let (calls, past) = (share("state_entries"), share("remembered_calls"));
+        // A little more than must be, so that not every second has a search of its own.
+        let spare = |share: f64| if share < 1.0 { share * 0.95 } else { share };
+        self.crowd = (calls.min(past) < 1.0).then(|| Crowd {
+            calls: spare(calls),
+            past: spare(past),
+        });
     }
 }
 

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::call::SnapshotError;
 use crate::pipeline::{Cause, Outcome, Pipeline, Watched};
-use crate::record::{CallId, Event, Limits, Reason, Reject, Slip, decode};
+use crate::record::{CallId, Event, Limits, Reason, Reject, Slip, Timestamp, decode};
 
 /// A record of `calls.events`.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +61,12 @@ impl Held {
         }
     }
 
+    /// How far a call's own time has come by the clock of the partition.
+    fn reached(&self, clock: i64) -> Timestamp {
+        let last = self.watched.call.last_at.unwrap_or(Timestamp::from_millis(0));
+        last.plus_millis((clock - self.heard_at).max(0))
+    }
+
     fn to_bytes(&self, pipeline: &Pipeline) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(STATE_USUAL);
         bytes.push(STATE_FORMAT);
@@ -89,6 +95,17 @@ impl Held {
 // Open calls are many: an allocator that has places of 640 bytes and then of 768 gives the next word a hundred more.
 const _: () = assert!(size_of::<Held>() <= 640);
 
+/// A call that is over, as it stands in the changelog.
+#[derive(Debug)]
+struct Past {
+    value: Box<[u8]>,
+    /// Wall time until which it is remembered.
+    until: i64,
+}
+
+/// Calls that are given up at a time: the transaction that tells it must not last too long.
+const GIVEN_UP_AT_ONCE: usize = 5_000;
+
 /// A number of the header.
 fn number(value: &[u8], at: usize) -> i64 {
     i64::from_le_bytes(value[at..at + 8].try_into().expect("eight bytes"))
@@ -106,8 +123,8 @@ const STATE_USUAL: usize = 2048;
 pub struct Partition {
     /// Boxed: places of the map that are free then cost next to nothing, and a call changes places by its address.
     calls: HashMap<CallId, Box<Held>>,
-    /// Calls that are over, as they stand in the changelog: kept for what comes late.
-    past: HashMap<CallId, Box<[u8]>>,
+    /// Calls that are over: kept for what comes late.
+    past: HashMap<CallId, Past>,
     /// Deadlines by wall time; an entry may be older than what its call wants now.
     queue: BinaryHeap<Reverse<(i64, CallId)>>,
     /// Calls whose state the changelog does not hold yet.
@@ -152,7 +169,7 @@ impl Partition {
 
     /// Offset of the last record whose effect any call holds.
     pub fn highest_offset(&self) -> Option<i64> {
-        let past = self.past.values().map(|value| number(value, OFFSET_AT));
+        let past = self.past.values().map(|past| number(&past.value, OFFSET_AT));
         self.calls.values().map(|held| held.last_offset).chain(past).max()
     }
 
@@ -178,7 +195,7 @@ impl Partition {
     fn step(&mut self, pipeline: &Pipeline, event: &Event, record: &Incoming<'_>, mut out: impl FnMut(Output<'_>)) {
         let id = &event.call_id;
         let before = self.calls.get(id);
-        let past = self.past.get(id).map(|value| number(value, OFFSET_AT));
+        let past = self.past.get(id).map(|past| number(&past.value, OFFSET_AT));
         if before.map(|held| held.last_offset).or(past) >= Some(record.offset) {
             return out(Output::AlreadyApplied);
         }
@@ -209,7 +226,7 @@ impl Partition {
         if let Some(past) = self.past.get_mut(id) {
             if held.watched.is_past() {
                 // It came late, which changes nothing of the call.
-                past[OFFSET_AT..HEARD_AT].copy_from_slice(&record.offset.to_le_bytes());
+                past.value[OFFSET_AT..HEARD_AT].copy_from_slice(&record.offset.to_le_bytes());
                 self.dirty.insert(id.clone());
                 return;
             }
@@ -229,8 +246,15 @@ impl Partition {
 
     /// A call that is over.
     fn past_call(&self, id: &CallId, pipeline: &Pipeline) -> Option<Held> {
-        let value = self.past.get(id)?;
-        Some(Held::from_bytes(id, value, pipeline).expect("it was written by this process"))
+        let past = self.past.get(id)?;
+        let mut held = Held::from_bytes(id, &past.value, pipeline).expect("this program wrote it, or read it before");
+        // Its forgetting was the last deadline that was stepped.
+        let remembered = i64::from(pipeline.policy().settings().remembered_seconds) * 1_000;
+        held.stepped_to = held
+            .watched
+            .due()
+            .map_or(i64::MIN, |(due, _)| due.millis() - remembered);
+        Some(held)
     }
 
     /// Steps every deadline that is due by the clock of the partition. `now` is the wall clock.
@@ -243,7 +267,11 @@ impl Partition {
                 return;
             };
             let Some(mut held) = self.take_out(&id) else {
-                self.tick_past(pipeline, id, clock);
+                // It need be remembered no longer.
+                if self.past.get(&id).is_some_and(|past| past.until == queued) {
+                    self.past.remove(&id);
+                    self.dirty.insert(id);
+                }
                 continue;
             };
             if held.queued != queued {
@@ -257,10 +285,7 @@ impl Partition {
                 self.put(pipeline, id, held);
                 continue;
             }
-            let Some(last) = held.watched.call.last_at else {
-                continue;
-            };
-            let reached = last.plus_millis((clock - held.heard_at).max(0));
+            let reached = held.reached(clock);
             let mut outcomes: Vec<Outcome> = Vec::new();
             // The step works on a copy: a panic leaves the call as it was, without this deadline.
             let mut watched = held.watched.clone();
@@ -284,51 +309,62 @@ impl Partition {
         }
     }
 
-    /// Where a call that is over need be remembered no longer, it goes.
-    fn tick_past(&mut self, pipeline: &Pipeline, id: CallId, clock: i64) {
-        match self.past_call(&id, pipeline).map(|held| wall_due(&held)) {
-            None => {}
-            Some(Some(due)) if due > clock => self.queue.push(Reverse((due, id))),
-            Some(_) => {
-                self.past.remove(&id);
-                self.dirty.insert(id);
+    /// Makes room until no more than `most` calls are held, or many were given up: those that have ended are forgotten
+    /// first, then those that have been silent longest, of which those that were handed over come last. None of which a
+    /// need is open. `now` is the wall clock.
+    pub fn give_up(&mut self, pipeline: &Pipeline, most: usize, now: i64, mut out: impl FnMut(Output<'_>)) {
+        let clock = if self.at_end { now } else { self.last_record };
+        let rank = |held: &Held| {
+            (
+                held.watched.call.ended.is_none(),
+                held.watched.watch.is_settled(),
+                held.heard_at,
+            )
+        };
+        let mut going: Vec<_> = self.calls.iter().map(|(id, held)| (rank(held), id.clone())).collect();
+        going.sort_unstable();
+        let mut left = GIVEN_UP_AT_ONCE;
+        for (_, id) in going {
+            if self.calls.len() <= most || left == 0 {
+                break;
             }
-        }
-    }
-
-    /// Makes room until no more than `most` calls are held: those that have ended are forgotten first, then those that
-    /// have been silent longest, and none with an open need. Of calls that are over as many are remembered.
-    pub fn give_up(&mut self, pipeline: &Pipeline, most: usize, mut out: impl FnMut(Output<'_>)) {
-        let may_go = |held: &Held| !held.watched.watch.holds_a_need();
-        let mut going: Vec<(bool, i64, CallId)> = Vec::new();
-        if self.calls.len() > most {
-            let candidates = self.calls.iter().filter(|(_, held)| may_go(held));
-            going.extend(candidates.map(|(id, held)| (held.watched.call.ended.is_none(), held.heard_at, id.clone())));
-            going.sort_unstable();
-            going.truncate(self.calls.len() - most);
-        }
-        for (_, _, id) in going {
+            let Some(held) = self.calls.get(&id) else { continue };
+            let reached = held.reached(clock);
+            let mut watched = held.watched.clone();
+            let outcome = catch_unwind(AssertUnwindSafe(|| pipeline.give_up(&mut watched, reached)));
+            let Ok(outcome) = outcome else {
+                out(Output::Panicked);
+                continue;
+            };
+            let Some(outcome) = outcome else { continue };
+            out(Output::GivenUp(&outcome));
+            left -= 1;
             let Some(mut held) = self.take_out(&id) else { continue };
-            if let Some(outcome) = pipeline.give_up(&mut held.watched) {
-                out(Output::GivenUp(&outcome));
-            }
+            held.watched = watched;
             self.dirty.insert(id.clone());
             self.put(pipeline, id, held);
         }
-        if self.past.len() > most {
-            let mut oldest: Vec<(i64, CallId)> = Vec::with_capacity(self.past.len());
-            oldest.extend(
-                self.past
-                    .iter()
-                    .map(|(id, value)| (number(value, HEARD_AT), id.clone())),
-            );
-            oldest.sort_unstable();
-            oldest.truncate(self.past.len() - most);
-            for (_, id) in oldest {
-                self.past.remove(&id);
-                self.dirty.insert(id);
-            }
+        self.tidy_queue();
+    }
+
+    /// Remembers no more than `most` calls that are over: those go that would go first.
+    pub fn forget_past(&mut self, most: usize) {
+        let mut going: Vec<(i64, CallId)> = self.past.iter().map(|(id, past)| (past.until, id.clone())).collect();
+        going.sort_unstable();
+        going.truncate(self.past.len().saturating_sub(most));
+        for (_, id) in going {
+            self.past.remove(&id);
+            self.dirty.insert(id);
         }
+        self.tidy_queue();
+    }
+
+    /// What was given up leaves its deadlines behind.
+    fn tidy_queue(&mut self) {
+        let (calls, past) = (&self.calls, &self.past);
+        self.queue.retain(|Reverse((due, id))| {
+            calls.get(id).is_some_and(|held| held.queued == *due) || past.get(id).is_some_and(|past| past.until == *due)
+        });
     }
 
     /// Wall time at which the next deadline may be due.
@@ -342,14 +378,16 @@ impl Partition {
         changed.sort_unstable();
         for id in changed {
             let held = self.calls.get(&id).map(|held| held.to_bytes(pipeline));
-            out(&id, held.or_else(|| self.past.get(&id).map(|value| value.to_vec())));
+            out(&id, held.or_else(|| self.past.get(&id).map(|past| past.value.to_vec())));
         }
     }
 
     fn put(&mut self, pipeline: &Pipeline, id: CallId, mut held: Box<Held>) {
         if held.watched.is_past() {
-            self.queue.extend(wall_due(&held).map(|due| Reverse((due, id.clone()))));
-            self.past.insert(id, held.to_bytes(pipeline).into());
+            self.take_out(&id);
+            let (value, until) = (held.to_bytes(pipeline).into(), wall_due(&held).unwrap_or(i64::MIN));
+            self.queue.push(Reverse((until, id.clone())));
+            self.past.insert(id, Past { value, until });
             return;
         }
         if let Some(due) = wall_due(&held) {

@@ -36,8 +36,11 @@ pub trait Task: Default + Send + 'static {
     /// Steps what is due by `now`.
     fn tick(&mut self, _now: i64, _outputs: &mut Outputs<'_>) {}
 
-    /// Makes room until no more than `most` calls are held.
-    fn give_up(&mut self, _most: usize, _outputs: &mut Outputs<'_>) {}
+    /// Makes room until no more than `most` calls are held. `now` is the wall clock.
+    fn give_up(&mut self, _most: usize, _now: i64, _outputs: &mut Outputs<'_>) {}
+
+    /// Remembers no more than `most` calls that are over.
+    fn forget_past(&mut self, _most: usize) {}
 
     /// Everything in the log was read.
     fn reached_end(&mut self) {}
@@ -100,9 +103,13 @@ impl Task for Partition {
         self.tick(&plan.pipeline, now, |output| outputs.took(output));
     }
 
-    fn give_up(&mut self, most: usize, outputs: &mut Outputs<'_>) {
+    fn give_up(&mut self, most: usize, now: i64, outputs: &mut Outputs<'_>) {
         let plan = outputs.plan;
-        self.give_up(&plan.pipeline, most, |output| outputs.took(output));
+        self.give_up(&plan.pipeline, most, now, |output| outputs.took(output));
+    }
+
+    fn forget_past(&mut self, most: usize) {
+        self.forget_past(most);
     }
 
     fn reached_end(&mut self) {

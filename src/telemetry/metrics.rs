@@ -277,7 +277,7 @@ pub const SERIES: [Series; 56] = [
         "calls_total",
         &["event"],
         Start::Each(&["started", "ended", "forgotten", "given_up"]),
-        "Calls by what happened to them.",
+        "Calls by what happened to them; those that were given up are among the forgotten.",
     ),
     gauge(
         "restore_in_progress",
@@ -575,6 +575,14 @@ impl Metrics {
     /// Where the name is not in the catalogue.
     pub fn set(&self, name: &'static str, labels: &[&str], value: f64) {
         self.gauges[name].with_label_values(labels).set(value);
+    }
+
+    /// What a gauge without labels stands at.
+    ///
+    /// # Panics
+    /// Where the name is not in the catalogue.
+    pub fn value(&self, name: &'static str) -> f64 {
+        self.gauges[name].with_label_values::<&str>(&[]).get()
     }
 
     /// # Panics

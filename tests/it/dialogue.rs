@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use callward::alert::{Alert, Level, Settings};
 use callward::call::{Bounds, Heard, Moment};
-use callward::pipeline::{Outcome, outcomes_of};
+use callward::pipeline::{Cause, Outcome, outcomes_of};
 use callward::record::{Limits, Timestamp, decode};
 use callward::registry::Version;
 use callward::signals::{Lexicon, Needed, Reader, Source, Status};
@@ -590,6 +590,55 @@ fn a_transfer_leg_just_in_time_goes_on_with_the_call() {
             .max()
     };
     assert_eq!((applied("02:30"), applied("02:31")), (Some(3), Some(2)));
+}
+
+/// Fates of events of one call.
+fn fates(events: &[serde_json::Value]) -> Vec<&'static str> {
+    let outcomes = outcomes(events).into_iter();
+    outcomes
+        .filter(|outcome| outcome.cause == Cause::Event)
+        .map(|outcome| outcome.applied.fate.as_str())
+        .collect()
+}
+
+#[test]
+fn a_beginning_that_comes_late_opens_no_call_again_and_one_with_a_number_of_its_own_does() {
+    let started = |at: &str, seq: u32| event(at, serde_json::json!({"type": "call_started", "seq": seq}));
+    let words = event(
+        "00:05",
+        serde_json::json!({"type": "utterance", "seq": 1, "speaker": "caller", "text": ACUTE}),
+    );
+    let ended = event("00:30", serde_json::json!({"type": "call_ended", "seq": 2}));
+    // Of the same call, late.
+    let late = [words.clone(), ended.clone(), started("00:06", 0)];
+    assert_eq!(fates(&late), ["applied", "applied", "late"]);
+    // Of a leg, which its source dates by the beginning of the whole talk.
+    let leg = [started("00:00", 0), words, ended, started("00:00", 3)];
+    assert_eq!(fates(&leg), ["applied"; 4]);
+}
+
+#[test]
+fn a_finding_is_as_old_as_its_own_number_however_late_it_comes() {
+    let known = |numbers: &[(u64, &str)]| {
+        let mut heard = Heard::default();
+        for (seq, text) in numbers {
+            let at = Timestamp::from_millis(*seq as i64 * 5_000);
+            let moment = Moment {
+                seq: *seq,
+                at,
+                typed: false,
+            };
+            heard.caller(reader().lexicon(), &reader().caller(text), text, moment);
+        }
+        ["chest_pain", "headache"].map(|id| {
+            let concept = reader().lexicon().find(id).unwrap();
+            heard.since(heard.find(concept).unwrap())
+        })
+    };
+    let (chest, head) = ("my chest hurts", "i have a headache");
+    assert_eq!(known(&[(5, chest), (9, head)]), [5, 9]);
+    assert_eq!(known(&[(9, head), (5, chest)]), [5, 9]);
+    assert_eq!(known(&[(9, chest), (5, head)]), [9, 5]);
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use callward::alert::Settings;
-use callward::pipeline::Pipeline;
-use callward::record::Limits;
+use callward::pipeline::{Pipeline, outcomes_of};
+use callward::record::{Limits, decode};
 use callward::registry::Version;
 use callward::simulation;
 use callward::stream::{Incoming, Output, Partition};
@@ -262,6 +262,75 @@ fn what_comes_after_a_call_was_forgotten_is_late_and_no_alert_gets_the_name_of_a
 }
 
 #[test]
+fn a_call_that_never_ended_is_not_judged_again_where_it_is_sent_again() {
+    const MINUTE: i64 = 60_000;
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let mut world = World::new(&pipeline);
+    let said = unescalated("c", "09", 0);
+    for (offset, line) in (0..).zip(&said[..2]) {
+        said_at(&mut world, offset, line, 1_000_000 + offset * MINUTE);
+    }
+    world.tick(1_000_000 + 150 * MINUTE);
+    world.commit();
+    assert_eq!((world.partition.calls(), world.partition.past()), (0, 1));
+    let before = alerts(&world.said);
+    assert!(!before.is_empty());
+    world.restart();
+    let queued = serde_json::json!({"call_id": "c", "seq": 9, "at": "2026-05-04T09:03:00Z", "type": "queue_entered"});
+    for (offset, line) in (2..).zip(said[..2].iter().chain([&queued])) {
+        said_at(&mut world, offset, line, 1_000_000 + 151 * MINUTE);
+    }
+    world.tick(1_000_000 + 160 * MINUTE);
+    world.commit();
+    assert_eq!(alerts(&world.said), before);
+    assert_eq!((world.partition.past(), world.changelog.len()), (1, 1));
+    // Somebody speaks in it after all, hours later.
+    let late = &unescalated("c", "12", 10);
+    for (offset, line) in (5..).zip(&late[..2]) {
+        said_at(&mut world, offset, line, 1_000_000 + (170 + offset) * MINUTE);
+    }
+    let mut all = alerts(&world.said);
+    assert!(all.len() > before.len());
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count, "an alert has the name of another: {all:?}");
+}
+
+#[test]
+fn alerts_have_the_same_names_live_and_in_a_file_however_long_a_call_was_gone() {
+    const MINUTE: i64 = 60_000;
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    // Within the time in which a call is remembered, and hours after it.
+    for (hour, minutes) in [("10", 60), ("20", 660)] {
+        let lines: Vec<_> = unescalated("c", "09", 0)
+            .into_iter()
+            .chain(unescalated("c", hour, 0))
+            .collect();
+        let mut live = World::new(&pipeline);
+        for (offset, line) in (0..).zip(&lines) {
+            let at = 1_000_000 + offset * MINUTE + if offset < 3 { 0 } else { minutes * MINUTE };
+            live.tick(at);
+            said_at(&mut live, offset, line, at);
+        }
+        let events: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                decode(line.to_string().as_bytes(), None, &Limits::default())
+                    .unwrap()
+                    .event
+            })
+            .collect();
+        let mut file = Vec::new();
+        for outcome in outcomes_of(&pipeline, &events) {
+            tell(&pipeline, Output::Judged(&outcome), &mut file);
+        }
+        assert_eq!(live.said, file, "{hour}");
+        assert!(alerts(&live.said).len() >= 2);
+    }
+}
+
+#[test]
 fn where_there_is_no_room_calls_without_an_open_need_are_given_up() {
     let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
     let mut world = World::new(&pipeline);
@@ -286,7 +355,7 @@ fn where_there_is_no_room_calls_without_an_open_need_are_given_up() {
     }
     let give_up = |world: &mut World<'_>, most: usize| {
         let mut given_up = Vec::new();
-        world.partition.give_up(&pipeline, most, |output| {
+        world.partition.give_up(&pipeline, most, 1_000_000, |output| {
             if let Output::GivenUp(outcome) = output {
                 assert!(outcome.alert.is_none());
                 given_up.push(outcome.call_id.as_str().to_owned());
@@ -304,6 +373,8 @@ fn where_there_is_no_room_calls_without_an_open_need_are_given_up() {
     );
     assert_eq!((world.partition.calls(), world.partition.past()), (18, 12));
     assert_eq!(give_up(&mut world, 2), named("open", 2..10));
+    assert_eq!((world.partition.calls(), world.partition.past()), (10, 20));
+    world.partition.forget_past(2);
     assert_eq!((world.partition.calls(), world.partition.past()), (10, 2));
 
     // What is left outlives a restart, and whoever was given up and speaks again is judged again.
