@@ -594,8 +594,8 @@ impl Policy {
         }
     }
 
-    /// Whether the closing of a call would tell nothing, so that it may be forgotten before its time.
-    pub fn may_forget(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> bool {
+    /// Whether the closing of a call would tell nothing.
+    pub fn closes_in_silence(&self, watch: &Watch, assessment: &Assessment, care: &Care) -> bool {
         let last = self.open_risk(watch, assessment, care) >= self.last_chance(assessment);
         !last && !self.floor(watch, assessment, care)
     }

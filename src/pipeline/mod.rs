@@ -133,19 +133,22 @@ impl Pipeline {
         }
     }
 
-    /// Forgets a call before its time, at event time `now`, where there is no room for it; `None` where a need is open, or
-    /// may be at its closing.
-    pub fn give_up(&self, watched: &mut Watched, now: Timestamp) -> Option<Outcome> {
-        if watched.watch.is_open() {
-            return None;
-        }
+    /// Whether a call may be forgotten before its time, at event time `now`: nothing of it is open, and its closing would
+    /// tell nothing.
+    pub fn may_forget(&self, watched: &Watched, now: Timestamp) -> bool {
         let Weighed {
             features, need, risk, ..
         } = self.weigh(watched, now);
         let assessment = self.assess(watched, &features, need, risk);
-        self.policy
-            .may_forget(&watched.watch, &assessment, watched.call.care())
-            .then(|| self.deadline(watched, now, Deadline::Forget))
+        !watched.watch.is_open()
+            && self
+                .policy
+                .closes_in_silence(&watched.watch, &assessment, watched.call.care())
+    }
+
+    /// Forgets a call, at event time `now`.
+    pub fn forget(&self, watched: &mut Watched, now: Timestamp) -> Outcome {
+        self.deadline(watched, now, Deadline::Forget)
     }
 
     fn event(&self, watched: &mut Watched, event: &Event) -> Outcome {

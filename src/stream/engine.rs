@@ -18,8 +18,8 @@ use super::fail_point;
 use super::outputs::Outputs;
 use super::pace::Pace;
 use super::refused::Refused;
-use super::restore::{Restore, RestoreError};
-use super::task::{Task, reached_kafka};
+use super::restore::{Occasion, Restore, RestoreError, Restores};
+use super::task::{Room, Task, reached_kafka};
 use super::transaction::{SENT_AGAIN_AFTER, Transaction, Writer};
 use super::trouble::Trouble;
 use super::twin;
@@ -40,10 +40,6 @@ const RENEW_PATIENCE: Duration = Duration::from_secs(6);
 const STALL: Duration = Duration::from_millis(500);
 const QUIET_AFTER_STALL: Duration = Duration::from_secs(1);
 const HELD_AT_MOST: Duration = Duration::from_secs(10);
-/// How long the end of a partition's changelog may be undecided when it is given to this worker, and when it is tried
-/// again, while the others wait.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PATIENCE_AGAIN: Duration = Duration::from_millis(200);
 /// How often it is told anew that the consumer meets errors.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 const WATERMARKS: Duration = Duration::from_secs(5);
@@ -82,8 +78,8 @@ pub(super) struct Engine<T> {
     gone: (usize, usize),
     /// Since when deadlines wait for what came during a stall.
     deadlines_wait: Option<Instant>,
-    /// More calls are held than memory is planned for.
-    crowd: Option<Crowd>,
+    /// More calls are held than memory is planned for: what each partition may keep.
+    crowd: Option<BTreeMap<i32, Room>>,
     open: Option<Transaction>,
     /// What went wrong in the callback, for the loop.
     trouble: Option<Trouble>,
@@ -94,12 +90,6 @@ pub(super) struct Engine<T> {
     /// Its part of what the workers of a process hold together.
     part: Part,
     often: Often,
-}
-
-/// The process holds too many: the share of its calls, and of those that are over, that each worker may keep.
-struct Crowd {
-    calls: f64,
-    past: f64,
 }
 
 /// Series that every record touches: looking one up costs more than counting.
@@ -171,7 +161,7 @@ impl<T: Task> Engine<T> {
             Ok(TopicPartitionList::new())
         } else {
             self.commit(consumer)
-                .and_then(|()| self.restore(consumer, numbers, PATIENCE))
+                .and_then(|()| self.restore(consumer, numbers, Occasion::Given))
         };
         // A callback that assigns nothing, not even none, leaves the client waiting for it, even while it is closed.
         let none = TopicPartitionList::new();
@@ -194,39 +184,39 @@ impl<T: Task> Engine<T> {
         self.commit(consumer)
     }
 
-    /// Tries those of the refused partitions again that may be served by now.
+    /// Tries one of the refused partitions again that may be served by now.
     pub(super) fn try_again(&mut self, consumer: &BaseConsumer<Assignment<T>>) -> Result<(), Trouble> {
-        let due = self.refused.due();
-        if due.is_empty() {
+        let Some(number) = self.refused.due() else {
             return Ok(());
-        }
+        };
         self.commit(consumer)?;
-        let restored = self.restore(consumer, &due, PATIENCE_AGAIN)?;
-        let mut served = TopicPartitionList::new();
-        for number in due.iter().filter(|number| self.owned.contains_key(number)) {
-            self.refused.remove(*number);
-            let place = restored.find_partition(&self.plan.topics.events, *number);
-            if let Some(place) = place {
-                served.add_partition_offset(&self.plan.topics.events, *number, place.offset())?;
+        let place = match self.restore(consumer, &[number], Occasion::Again) {
+            Ok(place) if self.owned.contains_key(&number) => place,
+            Ok(_) => return Ok(()),
+            Err(Trouble::Stop(reason)) => return Err(Trouble::Stop(reason)),
+            Err(_) if self.plan.stop.load(Ordering::Relaxed) => return Ok(()),
+            // It is no reason to keep the others from being served.
+            Err(trouble) => {
+                self.refuse(number, trouble.to_string(), true);
+                return Ok(());
             }
-        }
-        self.tell_refused();
-        if served.count() == 0 {
-            return Ok(());
-        }
-        seek(consumer, served.clone())?;
-        consumer.resume(&served)?;
-        info!(worker = self.number, partitions = ?due, "served again");
+        };
+        self.refused.remove(number);
+        self.tell_held();
+        seek(consumer, place.clone())?;
+        consumer.resume(&place)?;
+        info!(worker = self.number, partition = number, "served again");
         self.claim(consumer)
     }
 
     /// Reads the state of these partitions back and holds them from now on; where to go on reading each. Those that are
-    /// refused stand at the end of their log, to be paused.
+    /// refused stand at their committed offset, to be paused: a place that the client would have to ask for might be told
+    /// long after it went on elsewhere.
     fn restore(
         &mut self,
         consumer: &BaseConsumer<Assignment<T>>,
         numbers: &[i32],
-        patience: Duration,
+        occasion: Occasion,
     ) -> Result<TopicPartitionList, Trouble> {
         let mut list = TopicPartitionList::new();
         if numbers.is_empty() {
@@ -239,28 +229,33 @@ impl<T: Task> Engine<T> {
             plan: &self.plan,
             number: self.number,
             transactional_id: &self.transactional_id,
-            patience,
+            occasion,
             logged_in: Cell::new(began),
         };
         let restored = restore.run::<T>(numbers);
         self.part.set("restore_in_progress", 0.0);
-        let mut records = 0;
-        let restored = restored?;
-        let all_fail = self.owned.is_empty()
-            && restored
-                .values()
-                .all(|one| one.as_ref().is_err_and(RestoreError::passes));
-        for (number, restored) in restored {
-            let restored = match restored {
-                Ok(restored) => restored,
-                // Where none can be served it may be the clients.
-                Err(reason) if all_fail => return Err(reason.into()),
-                Err(reason) => {
-                    self.refuse(number, reason.to_string(), reason.passes());
-                    list.add_partition_offset(&self.plan.topics.events, number, Offset::End)?;
-                    continue;
-                }
-            };
+        let Restores {
+            held,
+            refused,
+            committed,
+        } = restored?;
+        // Where nobody answers for any it may be the clients.
+        let unanswered = |error: &RestoreError| error.passes() && !matches!(error, RestoreError::Undecided { .. });
+        if occasion == Occasion::Given && self.owned.is_empty() && held.is_empty() && refused.values().all(unanswered) {
+            let first = refused.into_values().next();
+            return Err(first.map_or_else(|| Trouble::Rebuild("nothing was read back".into()), Trouble::from));
+        }
+        for (number, error) in refused {
+            self.refuse(number, error.to_string(), error.passes());
+            let place = committed
+                .get(&number)
+                .map_or(Offset::Beginning, |offset| Offset::Offset(*offset));
+            list.add_partition_offset(&self.plan.topics.events, number, place)?;
+        }
+        let (mut records, mut calls) = (0, 0);
+        let any = !held.is_empty();
+        for (number, restored) in held {
+            calls += restored.task.calls();
             records += restored.records;
             list.add_partition_offset(&self.plan.topics.events, number, Offset::Offset(restored.next))?;
             let ahead = restored.task.highest_offset().filter(|offset| *offset >= restored.next);
@@ -284,13 +279,11 @@ impl<T: Task> Engine<T> {
                 },
             );
         }
-        self.plan
-            .metrics
-            .observe("restore_duration_seconds", &[], began.elapsed().as_secs_f64());
-        let held: Vec<&Owned<T>> = numbers.iter().filter_map(|number| self.owned.get(number)).collect();
-        if !held.is_empty() {
-            let calls: usize = held.iter().map(|owned| owned.task.calls()).sum();
-            let took_ms = began.elapsed().as_millis() as u64;
+        self.tell_held();
+        if any {
+            let took = began.elapsed();
+            let (metrics, took_ms) = (&self.plan.metrics, took.as_millis() as u64);
+            metrics.observe("restore_duration_seconds", &[], took.as_secs_f64());
             info!(worker = self.number, partitions = ?numbers, records, calls, took_ms, "state read back");
         }
         Ok(list)
@@ -300,10 +293,17 @@ impl<T: Task> Engine<T> {
         self.owned.remove(&number);
         self.plan.metrics.drop_partition(&self.plan.topics.events, number);
         self.refused.insert(number, reason, passes);
-        self.tell_refused();
+        self.tell_held();
     }
 
-    fn tell_refused(&mut self) {
+    /// What is held, and what is refused: told at once where it changes hands, since workers share one measure of memory.
+    fn tell_held(&mut self) {
+        let sum = |count: fn(&T) -> usize| self.owned.values().map(|owned| count(&owned.task)).sum::<usize>() as f64;
+        let (calls, active, past) = (sum(T::calls), sum(T::active), sum(T::past));
+        self.part.set_of_topic("assigned_partitions", self.owned.len() as f64);
+        self.part.set("active_calls", active);
+        self.part.set("state_entries", calls);
+        self.part.set("remembered_calls", past);
         self.part.set("refused_partitions", self.refused.len() as f64);
         self.plan.heartbeat.refuses(self.number, self.refused.len());
     }
@@ -336,7 +336,7 @@ impl<T: Task> Engine<T> {
                 paused.add_partition(&self.plan.topics.events, *number);
             }
         }
-        self.tell_refused();
+        self.tell_held();
         // The pause outlives the assignment: given again, it would be held and never read.
         if paused.count() > 0 {
             consumer.resume(&paused)?;
@@ -356,7 +356,7 @@ impl<T: Task> Engine<T> {
         self.renew()?;
         let numbers: Vec<i32> = self.owned.keys().copied().collect();
         self.owned.clear();
-        self.restore(consumer, &numbers, PATIENCE)?;
+        self.restore(consumer, &numbers, Occasion::Given)?;
         self.pause_refused(consumer)?;
         if self.owned.is_empty() {
             return Ok(());
@@ -539,33 +539,37 @@ impl<T: Task> Engine<T> {
         Ok(())
     }
 
-    /// Gives up calls without an open need, where the process holds more than memory is planned for.
+    /// Gives up calls without an open need, where the process holds more than memory is planned for: as many at a time as
+    /// fit into a transaction.
     pub(super) fn make_room(&mut self) -> Result<(), Trouble> {
-        let Some(Crowd { calls, past }) = self.crowd.take() else {
+        let Some(crowd) = self.crowd.take() else {
             return Ok(());
         };
-        let (now, share) = (wall_millis(), |count: usize, share: f64| {
-            (count as f64 * share) as usize
-        });
-        let numbers: Vec<i32> = self.owned.keys().copied().collect();
-        let mut given_up = 0;
-        for number in numbers {
+        let (now, at_once) = (wall_millis(), self.plan.stream.commit_records);
+        let mut left = at_once;
+        for (number, room) in &crowd {
             self.begin()?;
-            let Some((owned, mut outputs)) = self.outputs(number) else {
+            let Some((owned, mut outputs)) = self.outputs(*number) else {
                 continue;
             };
-            let before = owned.task.calls();
-            owned.task.give_up(share(before, calls), now, &mut outputs);
-            given_up += before - owned.task.calls();
-            owned.task.forget_past(share(owned.task.past(), past));
+            left -= owned.task.make_room(*room, left, now, &mut outputs);
+            outputs.transaction.records += at_once - left;
             owned.touched = true;
             outputs.end()?;
+            if left == 0 {
+                break;
+            }
         }
-        warn!(
-            worker = self.number,
-            given_up,
-            "more calls than stream.capacity_calls: of those without an open need some are forgotten before their time"
-        );
+        if left < at_once {
+            let gone = at_once - left;
+            warn!(
+                worker = self.number,
+                gone,
+                "more calls than stream.capacity_calls: some without an open need, or long over, are forgotten before their time"
+            );
+        }
+        // It goes on with the next turn.
+        self.crowd = (left == 0).then_some(crowd);
         Ok(())
     }
 
@@ -681,7 +685,7 @@ impl<T: Task> Engine<T> {
         }
         self.owned.clear();
         self.refused.clear();
-        self.tell_refused();
+        self.tell_held();
         self.closing = true;
     }
 
@@ -690,11 +694,7 @@ impl<T: Task> Engine<T> {
         let metrics = &self.plan.metrics;
         let topic = self.plan.topics.events.as_str();
         let now = wall_millis();
-        let (mut calls, mut active, mut past) = (0, 0, 0);
         for (number, owned) in &mut self.owned {
-            calls += owned.task.calls();
-            active += owned.task.active();
-            past += owned.task.past();
             owned.end = ends.get(number).copied().unwrap_or_default();
             let lag = owned.waiting();
             let number = number.to_string();
@@ -716,18 +716,26 @@ impl<T: Task> Engine<T> {
             );
         }
         self.refused.tell_again();
-        self.part.set_of_topic("assigned_partitions", self.owned.len() as f64);
-        self.part.set("active_calls", active as f64);
-        self.part.set("state_entries", calls as f64);
-        self.part.set("remembered_calls", past as f64);
+        self.tell_held();
+        self.look_for_room();
+    }
+
+    /// Where the process holds too many calls, each partition gives up its share of them.
+    fn look_for_room(&mut self) {
         let most = self.plan.stream.capacity_calls as f64;
-        let share = |name| (most / metrics.value(name)).min(1.0);
-        let (calls, past) = (share("state_entries"), share("remembered_calls"));
         // A little more than must be, so that not every second has a search of its own.
-        let spare = |share: f64| if share < 1.0 { share * 0.95 } else { share };
-        self.crowd = (calls.min(past) < 1.0).then(|| Crowd {
-            calls: spare(calls),
-            past: spare(past),
+        let share = |name| match most / self.plan.metrics.value(name) {
+            share if share < 1.0 => share * 0.95,
+            _ => f64::INFINITY,
+        };
+        let (calls, past) = (share("state_entries"), share("remembered_calls"));
+        let room = |task: &T| Room {
+            calls: (task.calls() as f64 * calls) as usize,
+            past: (task.past() as f64 * past) as usize,
+        };
+        self.crowd = (calls.min(past) < 1.0).then(|| {
+            let owned = self.owned.iter();
+            owned.map(|(number, owned)| (*number, room(&owned.task))).collect()
         });
     }
 }

@@ -32,6 +32,6 @@ pub use reset::{Reset, reset};
 pub use settings::{
     DeadLetterSettings, KafkaSettings, Payload, SecretError, SecurityProtocol, StartAt, StreamSettings, TopicSettings,
 };
-pub use task::Task;
+pub use task::{Room, Task};
 pub use trouble::Trouble;
 pub use worker::{Plan, run};

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::task::Room;
 use crate::call::SnapshotError;
 use crate::pipeline::{Cause, Outcome, Pipeline, Watched};
 use crate::record::{CallId, Event, Limits, Reason, Reject, Slip, Timestamp, decode};
@@ -102,9 +103,6 @@ struct Past {
     /// Wall time until which it is remembered.
     until: i64,
 }
-
-/// Calls that are given up at a time: the transaction that tells it must not last too long.
-const GIVEN_UP_AT_ONCE: usize = 5_000;
 
 /// A number of the header.
 fn number(value: &[u8], at: usize) -> i64 {
@@ -309,54 +307,86 @@ impl Partition {
         }
     }
 
-    /// Makes room until no more than `most` calls are held, or many were given up: those that have ended are forgotten
-    /// first, then those that have been silent longest, of which those that were handed over come last. None of which a
-    /// need is open. `now` is the wall clock.
-    pub fn give_up(&mut self, pipeline: &Pipeline, most: usize, now: i64, mut out: impl FnMut(Output<'_>)) {
+    /// Makes room, forgetting `at_once` calls at most; how many it forgot. Of calls those that have ended go first, then those
+    /// that have been silent longest, of which those that were handed over come last, and none in which a need is open. Of
+    /// those that are over those that would go first. `now` is the wall clock.
+    pub fn make_room(
+        &mut self,
+        pipeline: &Pipeline,
+        room: Room,
+        at_once: usize,
+        now: i64,
+        out: impl FnMut(Output<'_>),
+    ) -> usize {
+        let given_up = self.give_up(pipeline, room.calls, at_once, now, out);
+        let forgotten = self.forget_past(room.past, at_once - given_up);
+        if given_up + forgotten > 0 {
+            self.tidy_queue();
+        }
+        given_up + forgotten
+    }
+
+    fn give_up(
+        &mut self,
+        pipeline: &Pipeline,
+        most: usize,
+        at_once: usize,
+        now: i64,
+        mut out: impl FnMut(Output<'_>),
+    ) -> usize {
+        if self.calls.len() <= most {
+            return 0;
+        }
         let clock = if self.at_end { now } else { self.last_record };
         let rank = |held: &Held| {
-            (
-                held.watched.call.ended.is_none(),
-                held.watched.watch.is_settled(),
-                held.heard_at,
-            )
+            let (call, watch) = (&held.watched.call, &held.watched.watch);
+            (call.ended.is_none(), watch.is_settled(), held.heard_at)
         };
-        let mut going: Vec<_> = self.calls.iter().map(|(id, held)| (rank(held), id.clone())).collect();
+        let closed = self.calls.iter().filter(|(_, held)| !held.watched.watch.is_open());
+        let mut going: Vec<_> = closed.map(|(id, held)| (rank(held), id.clone())).collect();
         going.sort_unstable();
-        let mut left = GIVEN_UP_AT_ONCE;
+        let mut given_up = 0;
         for (_, id) in going {
-            if self.calls.len() <= most || left == 0 {
+            if self.calls.len() <= most || given_up == at_once {
                 break;
             }
             let Some(held) = self.calls.get(&id) else { continue };
-            let reached = held.reached(clock);
-            let mut watched = held.watched.clone();
-            let outcome = catch_unwind(AssertUnwindSafe(|| pipeline.give_up(&mut watched, reached)));
-            let Ok(outcome) = outcome else {
-                out(Output::Panicked);
-                continue;
-            };
-            let Some(outcome) = outcome else { continue };
-            out(Output::GivenUp(&outcome));
-            left -= 1;
-            let Some(mut held) = self.take_out(&id) else { continue };
-            held.watched = watched;
-            self.dirty.insert(id.clone());
-            self.put(pipeline, id, held);
+            // A panic leaves the call as it was.
+            let forgotten = catch_unwind(AssertUnwindSafe(|| {
+                let now = held.reached(clock);
+                pipeline.may_forget(&held.watched, now).then(|| {
+                    let mut watched = held.watched.clone();
+                    (pipeline.forget(&mut watched, now), watched)
+                })
+            }));
+            match forgotten {
+                Ok(None) => {}
+                Ok(Some((outcome, watched))) => {
+                    out(Output::GivenUp(&outcome));
+                    given_up += 1;
+                    let Some(mut held) = self.take_out(&id) else { continue };
+                    held.watched = watched;
+                    self.dirty.insert(id.clone());
+                    self.put(pipeline, id, held);
+                }
+                Err(_) => out(Output::Panicked),
+            }
         }
-        self.tidy_queue();
+        given_up
     }
 
-    /// Remembers no more than `most` calls that are over: those go that would go first.
-    pub fn forget_past(&mut self, most: usize) {
+    fn forget_past(&mut self, most: usize, at_once: usize) -> usize {
+        if self.past.len() <= most {
+            return 0;
+        }
         let mut going: Vec<(i64, CallId)> = self.past.iter().map(|(id, past)| (past.until, id.clone())).collect();
         going.sort_unstable();
-        going.truncate(self.past.len().saturating_sub(most));
-        for (_, id) in going {
-            self.past.remove(&id);
-            self.dirty.insert(id);
+        going.truncate((self.past.len() - most).min(at_once));
+        for (_, id) in &going {
+            self.past.remove(id);
+            self.dirty.insert(id.clone());
         }
-        self.tidy_queue();
+        going.len()
     }
 
     /// What was given up leaves its deadlines behind.

@@ -8,13 +8,20 @@ use tracing::error;
 
 /// How often it is told anew.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
-/// Between two trials of one that may be served in a moment: the others wait while it is tried.
+/// Between two trials of one that may be served in a moment, doubled each time: the others wait while it is tried.
 const TRIED_AGAIN: Duration = Duration::from_secs(5);
+const TRIED_AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 
 struct Refusal {
     reason: String,
-    /// When it is tried again, where that may help.
-    again: Option<Instant>,
+    told: Instant,
+    trial: Option<Trial>,
+}
+
+/// When it is tried again, where that may help.
+struct Trial {
+    at: Instant,
+    pause: Duration,
 }
 
 /// Those partitions, with the reason. They are paused, so that nobody else is harmed: another process could not serve
@@ -22,19 +29,28 @@ struct Refusal {
 #[derive(Default)]
 pub(super) struct Refused {
     by: BTreeMap<i32, Refusal>,
-    told: Option<Instant>,
 }
 
 impl Refused {
     /// `passes`: it may be otherwise in a moment.
     pub fn insert(&mut self, partition: i32, reason: String, passes: bool) {
-        let known = self.by.get(&partition).is_some_and(|refusal| refusal.reason == reason);
-        if !known {
-            error!(partition, reason, "this partition is refused: its calls go unjudged");
-            self.told = Some(Instant::now());
+        let before = self.by.remove(&partition);
+        if before.is_none() {
+            tell(partition, &reason);
         }
-        let again = passes.then(|| Instant::now() + TRIED_AGAIN);
-        self.by.insert(partition, Refusal { reason, again });
+        let pause = before
+            .as_ref()
+            .and_then(|before| before.trial.as_ref())
+            .map_or(TRIED_AGAIN, |trial| (trial.pause * 2).min(TRIED_AGAIN_AT_MOST));
+        let refusal = Refusal {
+            reason,
+            told: before.map_or_else(Instant::now, |before| before.told),
+            trial: passes.then(|| Trial {
+                at: Instant::now() + pause,
+                pause,
+            }),
+        };
+        self.by.insert(partition, refusal);
     }
 
     /// Whether it was refused.
@@ -50,14 +66,14 @@ impl Refused {
         self.by.len()
     }
 
-    /// Those that it is time to try again.
-    pub fn due(&self) -> Vec<i32> {
-        let now = Instant::now();
-        let due = self
+    /// The one that it is time to try again, and longest so.
+    pub fn due(&self) -> Option<i32> {
+        let trials = self
             .by
             .iter()
-            .filter(|(_, refusal)| refusal.again.is_some_and(|again| again <= now));
-        due.map(|(partition, _)| *partition).collect()
+            .filter_map(|(partition, refusal)| Some((refusal.trial.as_ref()?.at, *partition)));
+        let (at, partition) = trials.min()?;
+        (at <= Instant::now()).then_some(partition)
     }
 
     pub fn list(&self, topic: &str) -> TopicPartitionList {
@@ -69,12 +85,15 @@ impl Refused {
     }
 
     pub fn tell_again(&mut self) {
-        if self.by.is_empty() || self.told.is_some_and(|told| told.elapsed() < TOLD_AGAIN) {
-            return;
-        }
-        self.told = Some(Instant::now());
-        for (partition, Refusal { reason, .. }) in &self.by {
-            error!(partition, reason, "this partition is refused: its calls go unjudged");
+        for (partition, refusal) in &mut self.by {
+            if refusal.told.elapsed() >= TOLD_AGAIN {
+                refusal.told = Instant::now();
+                tell(*partition, &refusal.reason);
+            }
         }
     }
+}
+
+fn tell(partition: i32, reason: &str) {
+    error!(partition, reason, "this partition is refused: its calls go unjudged");
 }

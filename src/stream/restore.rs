@@ -55,7 +55,7 @@ pub enum RestoreError {
     Kafka(#[from] KafkaError),
     #[error("{topic} partition {partition}: what was written last is still undecided")]
     Undecided { topic: String, partition: i32 },
-    #[error("{topic} partition {partition}: no record came for {} s", STALLED.as_secs())]
+    #[error("{topic} partition {partition}: no record comes, though there are some")]
     Stalled { topic: String, partition: i32 },
     #[error("told to stop while state was read back")]
     Stopped,
@@ -78,6 +78,15 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
+    /// Itself where it may be of one partition alone; what concerns all is passed on.
+    fn of_one(self) -> Result<Self, Self> {
+        match &self {
+            Self::Kafka(_) if !self.passes() => Err(self),
+            Self::Secret(_) | Self::Stopped => Err(self),
+            _ => Ok(self),
+        }
+    }
+
     /// Whether it may be otherwise in a moment: a leader is elected, a transaction ends.
     pub fn passes(&self) -> bool {
         match self {
@@ -88,13 +97,34 @@ impl RestoreError {
     }
 }
 
-/// For offsets that are undecided to be decided.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// Reading may take as long as there is something to read: it is given up where nothing comes.
-const STALLED: Duration = Duration::from_secs(10);
+/// Whether partitions were just given to this worker, or are tried again while others of it are served and wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    Given,
+    Again,
+}
+
+impl Occasion {
+    /// For offsets that are undecided to be decided.
+    fn offsets(self) -> Duration {
+        Duration::from_secs(if self == Self::Given { 20 } else { 1 })
+    }
+
+    /// For the end of a changelog to be decided. Of a process that was killed the broker ends the transaction 5 to 15 s after
+    /// it began, and a session of 8 s is over before its partitions are given away.
+    fn changelog(self) -> Duration {
+        Duration::from_millis(if self == Self::Given { 8_000 } else { 200 })
+    }
+
+    /// Reading may take as long as there is something to read: it is given up where nothing comes for so long.
+    fn reading(self) -> Duration {
+        Duration::from_secs(if self == Self::Given { 10 } else { 3 })
+    }
+}
+
 const REQUEST: Duration = Duration::from_secs(5);
 /// For the end of one partition's changelog to be told: the others wait meanwhile.
-const END: Duration = Duration::from_secs(2);
+const END: Duration = Duration::from_secs(1);
 
 /// Offsets that are undecided for so long are nobody's: who holds partitions decides them before giving them away.
 const ORPHAN: Duration = Duration::from_secs(1);
@@ -111,9 +141,7 @@ pub(super) struct Restore<'r, C: ConsumerContext> {
     /// Of the worker that restores.
     pub number: usize,
     pub transactional_id: &'r str,
-    /// How long the end of a changelog may be undecided before its partition is refused. It was looked for before the
-    /// offsets were told, so what the worker itself or its predecessor wrote is decided.
-    pub patience: Duration,
+    pub occasion: Occasion,
     /// When the worker's client was given a token last.
     pub logged_in: Cell<Instant>,
 }
@@ -122,7 +150,12 @@ pub(super) struct Restore<'r, C: ConsumerContext> {
 const LOG_IN: Duration = Duration::from_secs(5);
 
 /// What became of each partition: one whose state cannot be read keeps no other from being served.
-pub(super) type PerPartition<T> = BTreeMap<i32, Result<Restored<T>, RestoreError>>;
+#[derive(Debug)]
+pub(super) struct Restores<T> {
+    pub held: BTreeMap<i32, Restored<T>>,
+    pub refused: BTreeMap<i32, RestoreError>,
+    pub committed: BTreeMap<i32, i64>,
+}
 
 /// Reaching the end is what this client is there for.
 struct Quiet;
@@ -144,11 +177,10 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 impl<C: ConsumerContext> Restore<'_, C> {
-    pub fn run<T: Task>(&self, partitions: &[i32]) -> Result<PerPartition<T>, RestoreError> {
+    pub fn run<T: Task>(&self, partitions: &[i32]) -> Result<Restores<T>, RestoreError> {
         let Plan {
             kafka, topics, stream, ..
         } = self.plan;
-        let deadline = Instant::now() + DEADLINE;
         let mut base = kafka.client()?;
         base.set("enable.auto.commit", "false");
         let undecided: BaseConsumer = base
@@ -158,7 +190,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
             .create()?;
         login::log_in(&base, undecided.client())?;
         let mut ended = HashSet::from([self.transactional_id.to_owned()]);
-        let committed = self.committed(partitions, &undecided, &mut ended, deadline)?;
+        let (committed, mut refused) = self.committed(partitions, &undecided, &mut ended)?;
         let decided: BaseConsumer<Quiet> = base
             .set("group.id", format!("{}-restore", kafka.group))
             .set("isolation.level", "read_committed")
@@ -168,11 +200,16 @@ impl<C: ConsumerContext> Restore<'_, C> {
             .set("fetch.queue.backoff.ms", "5")
             .create_with_context(Quiet)?;
         login::log_in(&base, decided.client())?;
-        let (ends, untold) = self.ends(&undecided, &decided, partitions)?;
-        let mut restored: PerPartition<T> = BTreeMap::new();
-        restored.extend(untold.into_iter().map(|(partition, error)| (partition, Err(error))));
+        let stable: Vec<i32> = partitions
+            .iter()
+            .copied()
+            .filter(|partition| !refused.contains_key(partition))
+            .collect();
+        let (ends, untold) = self.ends(&undecided, &decided, &stable)?;
+        refused.extend(untold);
+        let mut held = BTreeMap::new();
         for (partition, read) in self.read(&decided, &ends)? {
-            let task = read.and_then(|(latest, records)| {
+            let restored = read.and_then(|(latest, records)| {
                 let next = match committed.get(&partition) {
                     Some(offset) => *offset,
                     None if !latest.is_empty() => {
@@ -193,10 +230,17 @@ impl<C: ConsumerContext> Restore<'_, C> {
                 let task = self.decode(partition, latest)?;
                 Ok(Restored { task, next, records })
             });
-            restored.insert(partition, task);
+            match restored {
+                Ok(restored) => drop(held.insert(partition, restored)),
+                Err(error) => drop(refused.insert(partition, error.of_one()?)),
+            }
             self.lives()?;
         }
-        Ok(restored)
+        Ok(Restores {
+            held,
+            refused,
+            committed,
+        })
     }
 
     /// Where the changelogs begin and end, once everything up to there is decided; and those of which it cannot be told.
@@ -206,7 +250,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
         decided: &BaseConsumer<Quiet>,
         partitions: &[i32],
     ) -> Result<(Ends, BTreeMap<i32, RestoreError>), RestoreError> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.occasion.changelog();
         let mut told = Ends::new();
         let (mut ends, mut untold) = (Ends::new(), BTreeMap::new());
         let mut left = partitions.to_vec();
@@ -217,11 +261,10 @@ impl<C: ConsumerContext> Restore<'_, C> {
                         untold.remove(&partition);
                         ends.insert(partition, told[&partition]);
                     }
-                    Err(error) if error.passes() => {
-                        untold.insert(partition, error);
+                    Err(error) => {
+                        untold.insert(partition, error.of_one()?);
                         left.push(partition);
                     }
-                    Err(error) => return Err(error),
                 }
                 self.lives()?;
             }
@@ -272,15 +315,15 @@ impl<C: ConsumerContext> Restore<'_, C> {
         Ok(())
     }
 
-    /// Asked twice before "none" is believed. `ended`: names that have nothing open any more; to take one again would only
-    /// hurt whoever has it now.
+    /// Asked twice before "none" is believed; and those of which it cannot be told. `ended`: names that have nothing open any
+    /// more; to take one again would only hurt whoever has it now.
     fn committed(
         &self,
         partitions: &[i32],
         undecided: &BaseConsumer,
         ended: &mut HashSet<String>,
-        deadline: Instant,
-    ) -> Result<BTreeMap<i32, i64>, RestoreError> {
+    ) -> Result<(BTreeMap<i32, i64>, BTreeMap<i32, RestoreError>), RestoreError> {
+        let deadline = Instant::now() + self.occasion.offsets();
         let mut asked = 0;
         loop {
             self.lives()?;
@@ -294,26 +337,27 @@ impl<C: ConsumerContext> Restore<'_, C> {
                         asked = 0;
                         continue;
                     }
+                    let (mut found, mut untold) = (BTreeMap::new(), BTreeMap::new());
                     for element in &elements {
-                        element.error()?;
+                        match (element.error(), element.offset()) {
+                            (Err(error), _) => {
+                                drop(untold.insert(element.partition(), RestoreError::from(error).of_one()?))
+                            }
+                            (Ok(()), Offset::Offset(offset)) => drop(found.insert(element.partition(), offset)),
+                            (Ok(()), _) => {}
+                        }
                     }
-                    let found: BTreeMap<i32, i64> = elements
-                        .iter()
-                        .filter_map(|element| match element.offset() {
-                            Offset::Offset(offset) => Some((element.partition(), offset)),
-                            _ => None,
-                        })
-                        .collect();
                     if found.len() == partitions.len() || asked >= 2 {
-                        return Ok(found);
+                        return Ok((found, untold));
                     }
                     std::thread::sleep(PAUSE);
                 }
+                Err(error) if is_pending(&error) && Instant::now() > deadline => return self.pending(partitions),
                 Err(error) if Instant::now() > deadline => return Err(error.into()),
-                // Somebody's transaction is pending: its end decides.
-                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {
-                    self.succeed(partitions, undecided, ended)?;
-                }
+                // Somebody's transaction is pending: its end decides. Of partitions that are tried again nothing can pend that
+                // its owner does not decide by itself.
+                Err(error) if is_pending(&error) && self.occasion == Occasion::Again => {}
+                Err(error) if is_pending(&error) => self.succeed(partitions, undecided, ended)?,
                 Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
                     return Err(error.into());
                 }
@@ -321,6 +365,38 @@ impl<C: ConsumerContext> Restore<'_, C> {
                 Err(_) => std::thread::sleep(PAUSE),
             }
         }
+    }
+
+    /// One that pends keeps no other from being served; where all do, it may be the coordinator.
+    fn pending(&self, partitions: &[i32]) -> Result<(BTreeMap<i32, i64>, BTreeMap<i32, RestoreError>), RestoreError> {
+        let (mut found, mut untold) = (BTreeMap::new(), BTreeMap::new());
+        for partition in partitions {
+            self.lives()?;
+            // Asked twice here as well.
+            for _ in 0..2 {
+                match self.consumer.committed_offsets(self.list(&[*partition]), ORPHAN) {
+                    Ok(list) => {
+                        for element in list.elements() {
+                            element.error()?;
+                            if let Offset::Offset(offset) = element.offset() {
+                                found.insert(*partition, offset);
+                            }
+                        }
+                    }
+                    Err(error) if is_pending(&error) && untold.len() + 1 < partitions.len() => {
+                        let topic = self.plan.topics.events.clone();
+                        let partition = *partition;
+                        untold.insert(partition, RestoreError::Undecided { topic, partition });
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                if found.contains_key(partition) {
+                    break;
+                }
+            }
+        }
+        Ok((found, untold))
     }
 
     fn list(&self, partitions: &[i32]) -> TopicPartitionList {
@@ -351,8 +427,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
             let own = self.list(&[element.partition()]);
             self.lives()?;
             let answer = self.consumer.committed_offsets(own, ORPHAN);
-            let pends = |error: KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
-            if !answer.is_err_and(pends) {
+            if !answer.is_err_and(|error| is_pending(&error)) {
                 continue;
             }
             ended.insert(owner.to_owned());
@@ -367,7 +442,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
     }
 
     fn wait_until_decided(&self, decided: &BaseConsumer<Quiet>, partition: i32, end: i64) -> Result<(), RestoreError> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.occasion.changelog();
         loop {
             let (_, stable) = decided.fetch_watermarks(&self.plan.topics.state, partition, REQUEST)?;
             if stable >= end {
@@ -408,7 +483,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
         decided.assign(&list)?;
         let mut total = 0;
         let mut again: HashSet<i32> = HashSet::new();
-        let mut stalled = Instant::now() + STALLED;
+        let mut stalled = Instant::now() + self.occasion.reading();
         while !open.is_empty() {
             match decided.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
@@ -424,7 +499,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
                     if total % SIGN_OF_LIFE == 0 {
                         self.lives()?;
                     }
-                    stalled = Instant::now() + STALLED;
+                    stalled = Instant::now() + self.occasion.reading();
                     let key = message.key().unwrap_or_default();
                     match message.payload() {
                         Some(value) => drop(latest.insert(key.to_vec(), (message.offset(), value.to_vec()))),
@@ -432,7 +507,6 @@ impl<C: ConsumerContext> Restore<'_, C> {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(number))) => {
-                    stalled = Instant::now() + STALLED;
                     let (low, end) = ends[&number];
                     let position = position(decided, topic, number)?.max(low);
                     // A leader that has just been elected may take less for the end than the one before had told
@@ -446,19 +520,17 @@ impl<C: ConsumerContext> Restore<'_, C> {
                         .wait_until_decided(decided, number, end)
                         .and_then(|()| Ok(decided.seek(topic, number, Offset::Offset(position), REQUEST)?));
                     if let Err(error) = sought {
-                        if !error.passes() {
-                            return Err(error);
-                        }
                         open.retain(|one| *one != number);
-                        read.insert(number, Err(error));
+                        read.insert(number, Err(error.of_one()?));
                     }
+                    stalled = Instant::now() + self.occasion.reading();
                 }
-                // One of several brokers may be away.
-                Some(Err(KafkaError::MessageConsumption(
-                    RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
-                )))
-                | None => self.lives()?,
-                Some(Err(error)) => return Err(error.into()),
+                // One of several brokers may be away; whether it matters shows in what comes.
+                Some(Err(error)) => {
+                    RestoreError::from(error).of_one()?;
+                    self.lives()?;
+                }
+                None => self.lives()?,
             }
             if Instant::now() > stalled {
                 for partition in open.drain(..) {
@@ -486,6 +558,11 @@ impl<C: ConsumerContext> Restore<'_, C> {
         }
         Ok(task)
     }
+}
+
+/// The broker keeps the answer back while somebody's transaction is open.
+fn is_pending(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut)
 }
 
 /// Where a client goes on reading a partition: 0 before it has read anything.

@@ -18,6 +18,13 @@ pub(super) fn reached_kafka(message: &BorrowedMessage<'_>) -> i64 {
     message.timestamp().to_millis().map_or(now, |at| at.min(now))
 }
 
+/// What a partition may keep: calls, and calls that are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub calls: usize,
+    pub past: usize,
+}
+
 pub trait Task: Default + Send + 'static {
     /// Takes in the last value of a key of the changelog.
     fn restore(&mut self, plan: &Plan, key: &[u8], value: &[u8]) -> Result<(), SnapshotError>;
@@ -36,11 +43,10 @@ pub trait Task: Default + Send + 'static {
     /// Steps what is due by `now`.
     fn tick(&mut self, _now: i64, _outputs: &mut Outputs<'_>) {}
 
-    /// Makes room until no more than `most` calls are held. `now` is the wall clock.
-    fn give_up(&mut self, _most: usize, _now: i64, _outputs: &mut Outputs<'_>) {}
-
-    /// Remembers no more than `most` calls that are over.
-    fn forget_past(&mut self, _most: usize) {}
+    /// Makes room, forgetting `at_once` calls at most; how many it forgot. `now` is the wall clock.
+    fn make_room(&mut self, _room: Room, _at_once: usize, _now: i64, _outputs: &mut Outputs<'_>) -> usize {
+        0
+    }
 
     /// Everything in the log was read.
     fn reached_end(&mut self) {}
@@ -103,13 +109,9 @@ impl Task for Partition {
         self.tick(&plan.pipeline, now, |output| outputs.took(output));
     }
 
-    fn give_up(&mut self, most: usize, now: i64, outputs: &mut Outputs<'_>) {
+    fn make_room(&mut self, room: Room, at_once: usize, now: i64, outputs: &mut Outputs<'_>) -> usize {
         let plan = outputs.plan;
-        self.give_up(&plan.pipeline, most, now, |output| outputs.took(output));
-    }
-
-    fn forget_past(&mut self, most: usize) {
-        self.forget_past(most);
+        self.make_room(&plan.pipeline, room, at_once, now, |output| outputs.took(output))
     }
 
     fn reached_end(&mut self) {

@@ -82,6 +82,8 @@ pub fn run<T: Task>(plan: &Plan, number: usize) -> Result<(), Trouble> {
         match ended {
             Ok(()) => return Ok(()),
             Err(Trouble::Stop(reason)) => return Err(Trouble::Stop(reason)),
+            // Told to stop in the middle of something that is aborted with it.
+            Err(_) if plan.stop.load(Ordering::Relaxed) => return Ok(()),
             Err(Trouble::Rewind(reason) | Trouble::Rebuild(reason) | Trouble::Fenced(reason)) => {
                 plan.metrics.count("rebuilds_total", &[]);
                 warn!(worker = number, reason, "clients are made anew");

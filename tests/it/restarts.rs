@@ -8,7 +8,7 @@ use callward::pipeline::{Pipeline, outcomes_of};
 use callward::record::{Limits, decode};
 use callward::registry::Version;
 use callward::simulation;
-use callward::stream::{Incoming, Output, Partition};
+use callward::stream::{Incoming, Output, Partition, Room};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -353,28 +353,32 @@ fn where_there_is_no_room_calls_without_an_open_need_are_given_up() {
     for number in 0..10 {
         say(&mut world, &harmless(&format!("open-{number}")));
     }
-    let give_up = |world: &mut World<'_>, most: usize| {
+    let give_up = |world: &mut World<'_>, room: Room, at_once: usize| {
         let mut given_up = Vec::new();
-        world.partition.give_up(&pipeline, most, 1_000_000, |output| {
-            if let Output::GivenUp(outcome) = output {
-                assert!(outcome.alert.is_none());
-                given_up.push(outcome.call_id.as_str().to_owned());
-            }
-        });
+        world
+            .partition
+            .make_room(&pipeline, room, at_once, 1_000_000, |output| {
+                if let Output::GivenUp(outcome) = output {
+                    assert!(outcome.alert.is_none());
+                    given_up.push(outcome.call_id.as_str().to_owned());
+                }
+            });
         given_up
     };
+    let room = |calls, past| Room { calls, past };
     let named = |kind: &str, numbers: std::ops::Range<usize>| -> Vec<String> {
         numbers.map(|number| format!("{kind}-{number}")).collect()
     };
-    assert_eq!(give_up(&mut world, 30), Vec::<String>::new());
+    assert_eq!(give_up(&mut world, room(30, 30), 100), Vec::<String>::new());
+    assert_eq!(give_up(&mut world, room(18, 30), 7), named("ended", 0..7));
     assert_eq!(
-        give_up(&mut world, 18),
-        [named("ended", 0..10), named("open", 0..2)].concat()
+        give_up(&mut world, room(18, 30), 100),
+        [named("ended", 7..10), named("open", 0..2)].concat()
     );
     assert_eq!((world.partition.calls(), world.partition.past()), (18, 12));
-    assert_eq!(give_up(&mut world, 2), named("open", 2..10));
+    assert_eq!(give_up(&mut world, room(2, 30), 100), named("open", 2..10));
     assert_eq!((world.partition.calls(), world.partition.past()), (10, 20));
-    world.partition.forget_past(2);
+    assert_eq!(give_up(&mut world, room(2, 2), 100), Vec::<String>::new());
     assert_eq!((world.partition.calls(), world.partition.past()), (10, 2));
 
     // What is left outlives a restart, and whoever was given up and speaks again is judged again.

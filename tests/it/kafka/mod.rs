@@ -36,6 +36,8 @@ pub struct Seen {
     pub key: String,
     pub value: Vec<u8>,
     pub headers: BTreeMap<String, String>,
+    /// When it came into the log, in milliseconds since 1970, where the topic keeps the broker's time.
+    pub appended: i64,
 }
 
 impl Site {
@@ -151,6 +153,7 @@ impl Site {
                     key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
                     value: message.payload().unwrap_or_default().to_vec(),
                     headers: headers(&message),
+                    appended: message.timestamp().to_millis().unwrap_or_default(),
                 }),
                 Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => open -= 1,
                 Some(Err(error)) => panic!("{topic}: {error}"),

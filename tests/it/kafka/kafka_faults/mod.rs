@@ -9,14 +9,13 @@
 
 mod brokers;
 mod cluster;
+mod expected;
 mod fleet;
 mod input;
 mod load;
 mod proxy;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -26,6 +25,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use cluster::Cluster;
+use expected::{came_in, differences, expected};
 use fleet::{FAIL_POINTS, Fault, Fleet};
 use load::{Checker, Load, Noise};
 use proxy::{END_TXN, Mode, TXN_OFFSET_COMMIT};
@@ -47,76 +47,6 @@ fn seed() -> u64 {
         Ok(seed) => seed.parse().expect("CALLWARD_FAULT_SEED is a number"),
         Err(_) => rand::random(),
     }
-}
-
-/// All that `callward score` makes of the events, by call.
-fn expected(site: &Site, sent: &[String]) -> [BTreeMap<String, Vec<String>>; 2] {
-    let file: PathBuf = site.folder.path().join("load.ndjson");
-    std::fs::write(&file, sent.join("\n")).unwrap();
-    let scored = site.command(&["score", file.to_str().unwrap()]);
-    assert!(scored.status.success(), "{}", String::from_utf8_lossy(&scored.stderr));
-    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for line in String::from_utf8(scored.stdout).unwrap().lines() {
-        let score: serde_json::Value = serde_json::from_str(line).unwrap();
-        let call = score["call_id"].as_str().unwrap().to_owned();
-        all.entry(call).or_default().push(line.to_owned());
-    }
-    [all, super::scored(&file, &site.config())]
-}
-
-/// What stands in the log of what was sent: every line, and those twice that the load's own client put there twice when a
-/// broker died before it had answered. What the workers read is what they are judged by.
-fn came_in(site: &Site, sent: &[String]) -> Vec<String> {
-    let mut missing: HashMap<&str, i64> = HashMap::new();
-    for line in sent {
-        *missing.entry(line).or_default() += 1;
-    }
-    let stands: Vec<String> = site.by_key("events").into_values().flatten().collect();
-    let mut came = Vec::with_capacity(sent.len());
-    for line in &stands {
-        if let Some(missing) = missing.get_mut(line.as_str()) {
-            *missing -= 1;
-            came.push(line.clone());
-        }
-    }
-    let lost: i64 = missing.values().filter(|missing| **missing > 0).sum();
-    assert_eq!(lost, 0, "sent, and not in the log");
-    let twice = came.len() - sent.len();
-    if twice > 0 {
-        println!("  {twice} events stand in the log once more than they were sent");
-    }
-    came
-}
-
-/// Where two sides differ, the first of each kind.
-fn differences(
-    kind: &str,
-    committed: &BTreeMap<String, Vec<String>>,
-    expected: &BTreeMap<String, Vec<String>>,
-) -> String {
-    let mut told = String::new();
-    for (call, expected) in expected {
-        let none = Vec::new();
-        let committed = committed.get(call).unwrap_or(&none);
-        if committed != expected {
-            let at = committed.iter().zip(expected).take_while(|(a, b)| a == b).count();
-            let _ = write!(
-                told,
-                "\n{kind} of {call}: {} committed, {} expected, different from number {at}:\n  {:?}\n  {:?}",
-                committed.len(),
-                expected.len(),
-                committed.get(at),
-                expected.get(at)
-            );
-        }
-        if told.len() > 4_000 {
-            break;
-        }
-    }
-    for call in committed.keys().filter(|call| !expected.contains_key(*call)) {
-        let _ = write!(told, "\n{kind} of {call}: none expected");
-    }
-    told
 }
 
 /// A row of the matrix.
@@ -191,7 +121,8 @@ impl Row<'_> {
         std::thread::sleep(Duration::from_secs(1));
         end.store(true, Ordering::Relaxed);
         let sent = playing.join().unwrap();
-        let [scores, alerts] = expected(site, &came_in(site, &sent.events));
+        let came_in = came_in(site, &sent.events);
+        let [scores, alerts] = expected(site, &came_in);
         let lines = |all: &BTreeMap<String, Vec<String>>| all.values().map(Vec::len).sum::<usize>();
         let judged: usize = scores
             .values()
