@@ -151,7 +151,7 @@ pub struct Moment {
 
 /// Facts without the alignment of their sixteen bytes, which would pad every open call.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[repr(packed(8))]
+#[repr(C, packed(8))]
 pub(super) struct PackedFacts(pub(super) Facts);
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -41,6 +41,12 @@ pub(super) struct Restored<T> {
     pub records: u64,
 }
 
+/// What was told of partitions, and of which of them nothing could be told.
+type Told<T> = (BTreeMap<i32, T>, BTreeMap<i32, RestoreError>);
+
+/// What was read of each partition's changelog, and how many records it took.
+type Read = BTreeMap<i32, Result<(Latest, u64), RestoreError>>;
+
 /// Where the changelog of each partition begins and ends.
 type Ends = BTreeMap<i32, (i64, i64)>;
 
@@ -249,7 +255,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
         undecided: &BaseConsumer,
         decided: &BaseConsumer<Quiet>,
         partitions: &[i32],
-    ) -> Result<(Ends, BTreeMap<i32, RestoreError>), RestoreError> {
+    ) -> Result<Told<(i64, i64)>, RestoreError> {
         let deadline = Instant::now() + self.occasion.changelog();
         let mut told = Ends::new();
         let (mut ends, mut untold) = (Ends::new(), BTreeMap::new());
@@ -288,7 +294,8 @@ impl<C: ConsumerContext> Restore<'_, C> {
             Some(told) => *told,
             None => {
                 let ends = undecided.fetch_watermarks(topic, partition, END)?;
-                *told.entry(partition).insert_entry(ends).get()
+                told.insert(partition, ends);
+                ends
             }
         };
         let (_, stable) = decided.fetch_watermarks(topic, partition, END)?;
@@ -322,7 +329,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
         partitions: &[i32],
         undecided: &BaseConsumer,
         ended: &mut HashSet<String>,
-    ) -> Result<(BTreeMap<i32, i64>, BTreeMap<i32, RestoreError>), RestoreError> {
+    ) -> Result<Told<i64>, RestoreError> {
         let deadline = Instant::now() + self.occasion.offsets();
         let mut asked = 0;
         loop {
@@ -368,7 +375,7 @@ impl<C: ConsumerContext> Restore<'_, C> {
     }
 
     /// One that pends keeps no other from being served; where all do, it may be the coordinator.
-    fn pending(&self, partitions: &[i32]) -> Result<(BTreeMap<i32, i64>, BTreeMap<i32, RestoreError>), RestoreError> {
+    fn pending(&self, partitions: &[i32]) -> Result<Told<i64>, RestoreError> {
         let (mut found, mut untold) = (BTreeMap::new(), BTreeMap::new());
         for partition in partitions {
             self.lives()?;
@@ -460,14 +467,9 @@ impl<C: ConsumerContext> Restore<'_, C> {
     }
 
     /// The last values of the partitions, and how many records were read. What was overwritten is not even decoded.
-    fn read(
-        &self,
-        decided: &BaseConsumer<Quiet>,
-        ends: &Ends,
-    ) -> Result<BTreeMap<i32, Result<(Latest, u64), RestoreError>>, RestoreError> {
+    fn read(&self, decided: &BaseConsumer<Quiet>, ends: &Ends) -> Result<Read, RestoreError> {
         let topic = &self.plan.topics.state;
-        let mut read: BTreeMap<i32, Result<(Latest, u64), RestoreError>> =
-            ends.keys().map(|number| (*number, Ok(Default::default()))).collect();
+        let mut read: Read = ends.keys().map(|number| (*number, Ok(Default::default()))).collect();
         let mut open: Vec<i32> = ends
             .iter()
             .filter(|(_, (low, end))| low < end)

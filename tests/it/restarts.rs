@@ -253,6 +253,8 @@ fn what_comes_after_a_call_was_forgotten_is_late_and_no_alert_gets_the_name_of_a
     all.dedup();
     assert_eq!(all.len(), count, "an alert has the name of another: {all:?}");
 
+    world.tick(1_000_000 + 80 * MINUTE);
+    assert_eq!((world.partition.calls(), world.partition.past()), (0, 1));
     world.tick(1_000_000 + 200 * MINUTE);
     world.commit();
     assert_eq!(
