@@ -552,8 +552,9 @@ impl<T: Task> Engine<T> {
             let Some((owned, mut outputs)) = self.outputs(*number) else {
                 continue;
             };
-            left -= owned.task.make_room(*room, left, now, &mut outputs);
-            outputs.transaction.records += at_once - left;
+            let gone = owned.task.make_room(*room, left, now, &mut outputs);
+            left -= gone;
+            outputs.transaction.records += gone;
             owned.touched = true;
             outputs.end()?;
             if left == 0 {
@@ -561,10 +562,9 @@ impl<T: Task> Engine<T> {
             }
         }
         if left < at_once {
-            let gone = at_once - left;
             warn!(
                 worker = self.number,
-                gone,
+                gone = at_once - left,
                 "more calls than stream.capacity_calls: some without an open need, or long over, are forgotten before their time"
             );
         }

@@ -208,6 +208,16 @@ fn alerts(said: &[String]) -> Vec<(String, u64)> {
         .collect()
 }
 
+/// How many alerts were told, none of which has name and revision of another.
+fn told_once(said: &[String]) -> usize {
+    let mut all = alerts(said);
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count, "an alert has the name of another: {all:?}");
+    count
+}
+
 #[test]
 fn what_comes_after_a_call_was_forgotten_is_late_and_no_alert_gets_the_name_of_another() {
     const MINUTE: i64 = 60_000;
@@ -246,12 +256,7 @@ fn what_comes_after_a_call_was_forgotten_is_late_and_no_alert_gets_the_name_of_a
     for (offset, line) in (7..).zip(&unescalated("c", "10", 0)) {
         said_at(&mut world, offset, line, 1_000_000 + (60 + offset) * MINUTE);
     }
-    let mut all = alerts(&world.said);
-    assert!(all.len() > before.len());
-    let count = all.len();
-    all.sort();
-    all.dedup();
-    assert_eq!(all.len(), count, "an alert has the name of another: {all:?}");
+    assert!(told_once(&world.said) > before.len());
 
     world.tick(1_000_000 + 80 * MINUTE);
     assert_eq!((world.partition.calls(), world.partition.past()), (0, 1));
@@ -291,12 +296,7 @@ fn a_call_that_never_ended_is_not_judged_again_where_it_is_sent_again() {
     for (offset, line) in (5..).zip(&late[..2]) {
         said_at(&mut world, offset, line, 1_000_000 + (170 + offset) * MINUTE);
     }
-    let mut all = alerts(&world.said);
-    assert!(all.len() > before.len());
-    let count = all.len();
-    all.sort();
-    all.dedup();
-    assert_eq!(all.len(), count, "an alert has the name of another: {all:?}");
+    assert!(told_once(&world.said) > before.len());
 }
 
 #[test]
