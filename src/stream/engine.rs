@@ -568,7 +568,8 @@ impl<T: Task> Engine<T> {
                 "more calls than stream.capacity_calls: some without an open need, or long over, are forgotten before their time"
             );
         }
-        // It goes on with the next turn.
+        // The other workers must not give up the same once more. It goes on with the next turn.
+        self.tell_held();
         self.crowd = (left == 0).then_some(crowd);
         Ok(())
     }
@@ -723,17 +724,13 @@ impl<T: Task> Engine<T> {
     /// Where the process holds too many calls, each partition gives up its share of them.
     fn look_for_room(&mut self) {
         let most = self.plan.stream.capacity_calls as f64;
-        // A little more than must be, so that not every second has a search of its own.
-        let share = |name| match most / self.plan.metrics.value(name) {
-            share if share < 1.0 => share * 0.95,
-            _ => f64::INFINITY,
-        };
-        let (calls, past) = (share("state_entries"), share("remembered_calls"));
+        let crowding = |name| Some(self.plan.metrics.value(name) / most).filter(|times| *times > 1.0);
+        let (calls, past) = (crowding("state_entries"), crowding("remembered_calls"));
         let room = |task: &T| Room {
-            calls: (task.calls() as f64 * calls) as usize,
-            past: (task.past() as f64 * past) as usize,
+            calls: Room::part(task.calls(), calls),
+            past: Room::part(task.past(), past),
         };
-        self.crowd = (calls.min(past) < 1.0).then(|| {
+        self.crowd = calls.or(past).map(|_| {
             let owned = self.owned.iter();
             owned.map(|(number, owned)| (*number, room(&owned.task))).collect()
         });

@@ -25,6 +25,15 @@ pub struct Room {
     pub past: usize,
 }
 
+impl Room {
+    /// How much of what a partition holds it may keep where the process holds so many times too much; all of it, and what
+    /// comes to it meanwhile, where nothing need go. A little more goes than must, so that not every second has a search of
+    /// its own.
+    pub(super) fn part(held: usize, crowding: Option<f64>) -> usize {
+        crowding.map_or(usize::MAX, |times| (held as f64 / times * 0.95) as usize)
+    }
+}
+
 pub trait Task: Default + Send + 'static {
     /// Takes in the last value of a key of the changelog.
     fn restore(&mut self, plan: &Plan, key: &[u8], value: &[u8]) -> Result<(), SnapshotError>;
@@ -132,5 +141,18 @@ impl Task for Partition {
 
     fn highest_offset(&self) -> Option<i64> {
         self.highest_offset()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_need_go_a_partition_that_holds_none_may_keep_what_comes() {
+        assert_eq!(Room::part(0, None), usize::MAX);
+        assert_eq!(Room::part(7, None), usize::MAX);
+        assert_eq!(Room::part(0, Some(2.0)), 0);
+        assert_eq!(Room::part(1_000, Some(2.0)), 475);
     }
 }
