@@ -165,9 +165,12 @@ pub struct Heard {
     pub topic: ArrayVec<ConceptId, 4>,
     pub quotes: Vec<Quote>,
     pub turns: u16,
-    pub words: u32,
+    /// Up to 65,535, which nobody says in a day.
+    pub words: u16,
     /// Words among them that the model has never met: of another language, or misheard.
-    pub unknown_words: u32,
+    pub unknown_words: u16,
+    /// What the wording of all turns together says of need.
+    pub talk: f32,
     pub age: Option<u8>,
     /// Event, time and turn at which a finding was last newly present, or a wording newly the loudest.
     pub last_new: Option<(u64, Timestamp, u16)>,
@@ -211,8 +214,9 @@ impl Heard {
     /// Takes in a turn of the caller.
     pub fn caller(&mut self, lexicon: &Lexicon, turn: &CallerTurn, text: &str, moment: Moment) -> Vec<Change> {
         self.turns = self.turns.saturating_add(1);
-        self.words += u32::from(turn.words);
-        self.unknown_words += u32::from(turn.wording.unknown);
+        self.words = self.words.saturating_add(turn.words);
+        self.unknown_words = self.unknown_words.saturating_add(turn.wording.unknown);
+        self.talk += turn.wording.talk;
         let facts = self.facts();
         if self.age.is_none() {
             self.set_age(lexicon, turn.age);

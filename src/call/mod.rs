@@ -220,6 +220,11 @@ impl Call {
         }
     }
 
+    /// [`Heard::talk`] without partial results.
+    pub(crate) fn settled_talk(&self) -> f32 {
+        self.settled.0.talk
+    }
+
     pub fn heard(&self) -> &Heard {
         &self.now().0
     }

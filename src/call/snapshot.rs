@@ -21,7 +21,7 @@ use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, 
 
 /// The format that is written. The one before it is read as well: a group is upgraded process by process. Formats 1 to 3
 /// held other things than are read now; no release wrote them.
-pub const FORMAT: u8 = 5;
+pub const FORMAT: u8 = 6;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
@@ -226,8 +226,8 @@ impl<'c> Snapshot<'c> {
             topic: keys(&heard.topic),
             quotes: quote_rows(&heard.quotes, lexicon),
             turns: heard.turns,
-            words: heard.words,
-            unknown_words: heard.unknown_words,
+            words: heard.words.into(),
+            unknown_words: heard.unknown_words.into(),
             age: heard.age,
             last_new: heard.last_new.map(|(seq, at, turn)| (seq, at.millis(), turn)),
             loudest: loudest_row(&heard.loudest),
@@ -241,9 +241,11 @@ impl<'c> Snapshot<'c> {
         self.started_at
     }
 
-    pub fn restore(self, id: CallId, reader: &Reader) -> Call {
+    /// `talk` is [`Heard::talk`].
+    pub fn restore(self, id: CallId, talk: f32, reader: &Reader) -> Call {
         let lexicon = reader.lexicon();
         let time = Timestamp::from_millis;
+        let count = |words: u32| u16::try_from(words).unwrap_or(u16::MAX);
         let concepts =
             |keys: &[u32]| -> Vec<ConceptId> { keys.iter().filter_map(|key| lexicon.with_key(*key)).collect() };
         let (confidence_sum, confidences, agent_turns, clinician_turns, lost_events, cut_texts) = self.recognition;
@@ -272,8 +274,9 @@ impl<'c> Snapshot<'c> {
                 .collect(),
             quotes: quotes_of(self.quotes, lexicon),
             turns: self.turns,
-            words: self.words,
-            unknown_words: self.unknown_words,
+            words: count(self.words),
+            unknown_words: count(self.unknown_words),
+            talk,
             age: self.age,
             last_new: self.last_new.map(|(seq, at, turn)| (seq, time(at), turn)),
             loudest: Loudest::default(),

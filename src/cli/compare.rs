@@ -16,8 +16,8 @@ use crate::registry::{DataSource, Version};
 /// Differences are paired, with 95 % intervals, and every call of which the two say different things is named. Both stand
 /// in the folder of models; name calls that neither was trained on.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  callward compare ours.ndjson --challenger 0010\n  \
-    callward compare models/data/authored/calls-?.ndjson --champion 0009 --challenger 0010")]
+#[command(after_help = "Examples:\n  callward compare ours.ndjson --challenger 0012\n  \
+    callward compare models/data/authored/calls-?.ndjson --champion 0011 --challenger 0012")]
 pub struct Args {
     /// Files of calls with labels beside them; they count together, one call of each case.
     #[arg(required = true)]

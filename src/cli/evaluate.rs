@@ -22,7 +22,7 @@ use crate::risk::Thresholds;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  callward evaluate models/data/authored/calls-t.ndjson\n  \
-    callward evaluate ours.ndjson --model 0009\n  callward evaluate real.ndjson --split-unread --everyday talks.ndjson --html report.html"
+    callward evaluate ours.ndjson --model 0011\n  callward evaluate real.ndjson --split-unread --everyday talks.ndjson --html report.html"
 )]
 pub struct Args {
     /// Files of calls with labels beside them; each is reported apart, and all together.

@@ -1,14 +1,16 @@
 //! `callward explain`: why a call was judged as it was, or what the lexicon reads in a sentence.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{Common, Failure, Judge, data, serve};
+use crate::evaluation::said_by_caller;
 use crate::features::Urgent;
 use crate::pipeline::{Outcome, Pipeline, outcomes_of};
-use crate::record::{Body, Event, Speaker};
+use crate::record::Event;
 use crate::risk::{Contribution, Stage, explain};
 use crate::signals::{Learned, Lexicon, Reader, Source};
 
@@ -128,6 +130,9 @@ struct Explanation {
     risk: Explained,
     /// The loudest turn of the call by its wording, and the terms that made it so.
     loudest_turn: Option<String>,
+    /// The terms of all that the caller had said that count most in the whole talk, for need and against it. Against it
+    /// those of findings do not count, which are shown all the same.
+    loudest_in_talk: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -187,19 +192,21 @@ impl Explanation {
                 rule: rule.id.clone(),
             }
         };
-        let turns = events.iter().filter_map(|event| match &event.body {
-            Body::Utterance(said) if said.speaker == Speaker::Caller => Some(&*said.text),
-            Body::Answer(answer) => Some(&*answer.answer),
-            _ => None,
-        });
+        let until = |event: &&Event| event.seq.is_none_or(|seq| seq <= outcome.seq);
+        let turns = events.iter().take_while(until).filter_map(said_by_caller);
         let evidence = |text: &str| reader.caller(text).wording.value;
-        let loudest_turn = turns.max_by(|a, b| evidence(a).total_cmp(&evidence(b)));
+        let loudest_turn = turns.clone().max_by(|a, b| evidence(a).total_cmp(&evidence(b)));
+        let mut talk: BTreeMap<String, f32> = BTreeMap::new();
+        for (term, [_, weight]) in turns.flat_map(|text| reader.spelled(text)) {
+            *talk.entry(term).or_default() += weight;
+        }
         Some(Self {
             seq: outcome.seq,
             triage: features.urgencies.iter().take(SHOWN).map(triaged).collect(),
             need: Explained::of(&model.need, &features.need, outcome.need),
             risk: Explained::of(&model.risk, moved, outcome.risk),
             loudest_turn: loudest_turn.map(|text| loudest(reader, text)),
+            loudest_in_talk: for_and_against(talk),
         })
     }
 
@@ -213,19 +220,33 @@ impl Explanation {
         if let Some(turn) = &self.loudest_turn {
             println!("loudest turn by wording: {turn}");
         }
+        println!("the whole talk by wording: {}", self.loudest_in_talk);
     }
 }
 
 /// The evidence of a turn's wording and the terms that made it.
 fn loudest(reader: &Reader, text: &str) -> String {
-    let terms = reader.loudest(text);
-    let shown = terms
-        .iter()
-        .take(SHOWN)
-        .map(|(term, weight)| format!("{weight:+.1} {term:?}"));
+    let terms = reader.spelled(text);
+    let of_turn = terms.into_iter().map(|(term, [weight, _])| (term, weight));
     format!(
         "{:+.2}: {}",
         reader.caller(text).wording.value,
-        shown.collect::<Vec<_>>().join(", ")
+        strongest(of_turn.collect(), SHOWN)
     )
+}
+
+/// The terms with the largest weights for need, then those against it.
+fn for_and_against(talk: BTreeMap<String, f32>) -> String {
+    let (up, down): (Vec<_>, Vec<_>) = talk.into_iter().partition(|(_, weight)| *weight > 0.0);
+    let half = |terms: Vec<(String, f32)>| strongest(terms, SHOWN / 2);
+    format!("{}; against it {}", half(up), half(down))
+}
+
+/// Terms with the largest weights, either way.
+fn strongest(mut terms: Vec<(String, f32)>, shown: usize) -> String {
+    terms.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    terms.dedup();
+    let shown = terms.iter().take(shown);
+    let shown = shown.map(|(term, weight)| format!("{weight:+.1} {term:?}"));
+    shown.collect::<Vec<_>>().join(", ")
 }

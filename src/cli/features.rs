@@ -14,7 +14,7 @@ use crate::pipeline::outcomes_of;
 /// The names and their meanings stand in the first line, of type "features". Deadlines have no line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  callward features calls.ndjson > features.ndjson\n  \
-    callward features calls.ndjson --model 0009 --models models")]
+    callward features calls.ndjson --model 0011 --models models")]
 pub struct Args {
     /// Files of calls with labels beside them.
     #[arg(required = true)]

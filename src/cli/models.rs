@@ -16,8 +16,8 @@ use crate::simulation;
 /// List, verify, promote and roll back versions of the model.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  callward models list\n  callward models history\n  callward models verify 0010\n  \
-    callward models promote 0010 --reason \"fewer false pages\" \
+    after_help = "Examples:\n  callward models list\n  callward models history\n  callward models verify 0012\n  \
+    callward models promote 0012 --reason \"fewer false pages\" \
     --approved-by \"R. Alvarez\" --on ours.ndjson"
 )]
 pub struct Args {

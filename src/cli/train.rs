@@ -17,9 +17,9 @@ use crate::signals::{Lexicon, Source};
 /// Same data, same seed, same bytes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  callward train models/data/authored/calls-[c-h].ndjson --version 0010\n  \
-    callward train ours.ndjson --version 0010 --false-pages 0.05\n  \
-    callward train real.ndjson --made-up-endings real.ndjson --keep-third real.ndjson --version 0010"
+    after_help = "Examples:\n  callward train models/data/authored/calls-[c-h].ndjson --version 0012\n  \
+    callward train ours.ndjson --version 0012 --false-pages 0.05\n  \
+    callward train real.ndjson --made-up-endings real.ndjson --keep-third real.ndjson --version 0012"
 )]
 pub struct Args {
     #[command(flatten)]

@@ -19,4 +19,4 @@ pub use html::{Section, page};
 pub use labels::{FindingLabel, Label, LabelledCall, NeededLabel, is_unread};
 pub use measures::{Interval, auroc, bootstrap, difference_of_shares, recall_at, share, share_of};
 pub use report::{CallResult, Row, judge, sweep, table, table_by_style};
-pub use training::{BudgetRow, Corpus, GRID, Phrase, Recipe, TrainError, Trained, counts, train};
+pub use training::{BudgetRow, Corpus, GRID, Phrase, Recipe, TrainError, Trained, counts, said_by_caller, train};

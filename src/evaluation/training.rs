@@ -21,7 +21,8 @@ use crate::pipeline::{Pipeline, Watched};
 use crate::record::{Body, CallId, Event, Patient, Speaker, Started, Timestamp, Utterance};
 use crate::risk::{Example, FOLDS, FitError, Fitted, Model, Stage, Thresholds, fit_need, fit_risk, folds_of};
 use crate::signals::{
-    ConceptId, Learned, LearnedCounts, Lexicon, REAL, Reader, Status, WRITTEN, WordingCounts, normalize,
+    ConceptId, Learned, LearnedCounts, Lexicon, REAL, REAL_TALK, Reader, Status, Tokens, WRITTEN, WordingCounts,
+    normalize,
 };
 
 /// How training goes about it.
@@ -351,11 +352,7 @@ fn counts_of_calls(reader: &Reader, corpus: &Corpus) -> LearnedCounts {
         let mut stating: Vec<(ConceptId, u32)> = call
             .events
             .iter()
-            .filter_map(|event| match &event.body {
-                Body::Utterance(said) if said.speaker == Speaker::Caller => Some(&*said.text),
-                Body::Answer(answer) => Some(&*answer.answer),
-                _ => None,
-            })
+            .filter_map(said_by_caller)
             .flat_map(|text| reader.stating(text))
             .collect();
         stating.sort_unstable();
@@ -383,10 +380,14 @@ fn counts_of(reader: &Reader, phrases: &[Phrase]) -> LearnedCounts {
 }
 
 /// The turns of written calls: those that state a red flag of the label, and those before it or of calls without need.
-/// What comes after the red flag tells nothing by itself.
+/// What comes after the red flag tells nothing by itself. And the whole of what callers say until the matter is closed.
 fn wordings_of_calls(corpus: &Corpus) -> WordingCounts {
     let mut counts = WordingCounts::default();
-    let weight = if corpus.made_up_endings { REAL } else { WRITTEN };
+    let (weight, weight_of_talk) = if corpus.made_up_endings {
+        (REAL, REAL_TALK)
+    } else {
+        (WRITTEN, 1)
+    };
     let mut cases = HashSet::new();
     let untaken = |call: &&LabelledCall| call.label.is_sure() && !call.label.is_handed_over();
     for call in corpus.calls.iter().filter(untaken) {
@@ -403,18 +404,38 @@ fn wordings_of_calls(corpus: &Corpus) -> WordingCounts {
             }
             let needs = label.needed.is_need() && label.states_red_flag(seq);
             if needs || !label.needed.is_need() || label.red_flag_seq.is_some_and(|flag| seq < flag) {
-                counts.learn(&normalize(&said.text), needs, weight);
+                counts.learn_turn(&normalize(&said.text), needs, weight);
             }
         }
+        let turns: Vec<Tokens> = said_before_closing(call).map(normalize).collect();
+        counts.learn_talk(&turns, label.needed.is_need(), weight_of_talk);
     }
     counts
+}
+
+/// What the caller says until the matter is closed: then they say goodbye, and how tells how it was closed.
+fn said_before_closing(call: &LabelledCall) -> impl Iterator<Item = &str> {
+    let closing = call.label.closing_seq;
+    let is_open = move |event: &&Event| closing.zip(event.seq).is_none_or(|(closing, seq)| seq < closing);
+    call.events.iter().take_while(is_open).filter_map(said_by_caller)
+}
+
+/// What is heard as the caller's, once: partial results have their final ones.
+pub fn said_by_caller(event: &Event) -> Option<&str> {
+    match &event.body {
+        Body::Utterance(said) if said.is_final && matches!(said.speaker, Speaker::Caller | Speaker::Other) => {
+            Some(&said.text)
+        }
+        Body::Answer(answer) => Some(&answer.answer),
+        _ => None,
+    }
 }
 
 fn wordings_of(phrases: &[Phrase]) -> WordingCounts {
     let mut counts = WordingCounts::default();
     phrases
         .iter()
-        .for_each(|phrase| counts.learn(&normalize(&phrase.caller), phrase.is_present(), WRITTEN));
+        .for_each(|phrase| counts.learn_turn(&normalize(&phrase.caller), phrase.is_present(), WRITTEN));
     counts
 }
 

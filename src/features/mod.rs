@@ -7,9 +7,9 @@ mod urgency;
 
 pub use urgency::{Urgent, total, urgencies};
 
-use crate::call::{Call, Deed, Loudest};
+use crate::call::{Call, Deed, Heard, Loudest};
 use crate::record::Timestamp;
-use crate::signals::{Facts, Lexicon};
+use crate::signals::{Facts, Lexicon, Needed};
 use sha2::{Digest, Sha256};
 
 /// Which way a feature may move the outcome.
@@ -53,7 +53,7 @@ const fn free(name: &'static str, meaning: &'static str) -> Spec {
 /// Features of the first stage: the facts as a triage nurse weighs them, the wording where no fact has a name, and how
 /// much was said. Few on purpose: with 54 (groups of findings, tiers, onset, course, persons beside these) AUROC on
 /// calls that were not trained on fell by 0.03, since a few hundred calls cannot set so many weights.
-pub const NEED: [Spec; 4] = [
+pub const NEED: [Spec; 5] = [
     up(
         "urgency",
         "log odds of the urgency of all findings together, between -2.5 and 4",
@@ -61,6 +61,10 @@ pub const NEED: [Spec; 4] = [
     up(
         "wording",
         "evidence of the loudest turn by its wording alone, between -3 and 6, and half of what the second adds",
+    ),
+    up(
+        "talk",
+        "evidence a word of all that the caller has said by its wording, as if 50 words more had said nothing, between -0.6 and 0.6",
     ),
     // Who means to end it says so quietly, and among words of moving a visit.
     up(
@@ -159,8 +163,9 @@ impl Extractor {
         let need = [
             logit(total(&urgencies)).clamp(LEAST_URGENT, MOST_URGENT),
             wording(&heard.loudest),
+            talk(lexicon, heard, &urgencies),
             self.mental_health(lexicon, &urgencies),
-            (heard.words as f32).ln_1p(),
+            f32::from(heard.words).ln_1p(),
         ];
         Features {
             need,
@@ -238,6 +243,24 @@ const LOUDEST: f32 = 6.0;
 /// One turn may sound alarming by chance, two less so: AUROC on calls of other writers is higher by 0.01.
 fn wording(loudest: &Loudest) -> f32 {
     loudest.evidence.clamp(QUIETEST, LOUDEST) + loudest.second.clamp(0.0, LOUDEST) / 2.0
+}
+
+/// How far the wording of the whole talk may count, either way.
+const MOST_TALK: f32 = 0.6;
+/// Words that say nothing either way, by which a few words are kept from saying much.
+const SILENT_WORDS: f32 = 50.0;
+/// Urgency, with every wording trusted, from which a finding of tier emergency makes an emergency of the call.
+pub const GRAVE: f32 = 0.5;
+
+/// How somebody talks raises nothing where nobody could be told why, since no finding has come up and no turn was loud;
+/// and it lowers nothing where the facts make an emergency.
+fn talk(lexicon: &Lexicon, heard: &Heard, urgencies: &[Urgent]) -> f32 {
+    let grave =
+        |urgent: &Urgent| lexicon.concept(urgent.concept).needed() == Some(Needed::Emergency) && urgent.plain >= GRAVE;
+    let least = if urgencies.iter().any(grave) { 0.0 } else { -MOST_TALK };
+    let ground = logit(total(urgencies)) > LEAST_URGENT || heard.loudest.turn.is_some();
+    let most = if ground { MOST_TALK } else { 0.0 };
+    (heard.talk / (f32::from(heard.words) + SILENT_WORDS)).clamp(least, most)
 }
 
 /// Log odds of a share.

@@ -18,7 +18,7 @@ pub use watched::Watched;
 
 use crate::alert::{Assessment, Deadline, Decision, Ground, Happening, Named, Policy, Quotes, Why, alert_of};
 use crate::call::{Applied, Bounds, Fate, Known, PRESENT, Voice};
-use crate::features::{Extractor, Features, RISK};
+use crate::features::{Extractor, Features, GRAVE, RISK};
 use crate::record::{Body, Event, Timestamp};
 use crate::risk::Model;
 use crate::signals::{Kind, Learned, Lexicon, Needed, Reader};
@@ -296,11 +296,11 @@ impl Pipeline {
         let emergency = features.urgencies.iter().any(|urgent| {
             self.lexicon().concept(urgent.concept).needed() == Some(Needed::Emergency)
                 && heard.find(urgent.concept).is_some_and(Known::is_present)
-                && urgent.plain >= MIN_EMERGENCY_URGENCY
+                && urgent.plain >= GRAVE
         });
         Assessment {
             heard: heard.words > 0,
-            words: heard.words,
+            words: heard.words.into(),
             need,
             risk,
             needed: if emergency { Needed::Emergency } else { Needed::Urgent },
@@ -325,7 +325,7 @@ impl Pipeline {
             .patient
             .as_ref()
             .and_then(|patient| patient.language.as_deref());
-        let enough = heard.words >= ENOUGH_WORDS;
+        let enough = u32::from(heard.words) >= ENOUGH_WORDS;
         let unknown = f64::from(heard.unknown_words) >= f64::from(heard.words) * UNKNOWN_SHARE;
         let unsure = recognition.confidences >= 3
             && recognition.confidence_sum / (recognition.confidences as f32) < LOW_CONFIDENCE;
@@ -406,8 +406,6 @@ fn is_english(language: &str) -> bool {
         .is_some_and(|first| first.eq_ignore_ascii_case("en"))
 }
 
-/// Urgency below which a finding of tier emergency does not make an emergency of the call.
-const MIN_EMERGENCY_URGENCY: f32 = 0.5;
 const LOW_CONFIDENCE: f32 = 0.5;
 /// Share of words that the model has never met from which a call counts as not understood: English stays well below it,
 /// other languages well above.

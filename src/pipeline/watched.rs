@@ -19,16 +19,21 @@ pub struct Watched {
 struct Rows<'c> {
     call: Snapshot<'c>,
     watch: WatchRow,
-    /// Of the call's numbering: what is added, what leapt, and when its leg began.
-    numbering: (u64, Option<u64>, Option<i64>),
+    numbering: Numbering,
+    /// What the wording of the whole talk says.
+    talk: f32,
 }
 
-/// Format 4 knew of no leg that counts anew and of no leap.
+/// Of the call's numbering: what is added, what leapt, and when its leg began.
+type Numbering = (u64, Option<u64>, Option<i64>);
+
+/// Format 5 knew nothing of the talk as a whole: what a call then said up to an upgrade counts for nothing in it.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(Serialize))]
 struct RowsBefore<'c> {
     call: Snapshot<'c>,
     watch: WatchRow,
+    numbering: Numbering,
 }
 
 impl Watched {
@@ -74,14 +79,16 @@ impl Watched {
         let rows = Rows {
             call: Snapshot::of(&self.call, reader.lexicon()),
             watch: WatchRow::from(&self.watch),
-            numbering: (
-                self.call.sequence.base,
-                self.call.sequence.leapt,
-                self.call.sequence.leg_began.map(Timestamp::millis),
-            ),
+            numbering: self.numbering(),
+            talk: self.call.settled_talk(),
         };
         bytes.push(FORMAT);
         postcard::to_extend(&rows, bytes).expect("rows are plain data")
+    }
+
+    fn numbering(&self) -> Numbering {
+        let sequence = &self.call.sequence;
+        (sequence.base, sequence.leapt, sequence.leg_began.map(Timestamp::millis))
     }
 
     pub fn from_bytes(id: CallId, bytes: &[u8], reader: &Reader) -> Result<Self, SnapshotError> {
@@ -89,20 +96,26 @@ impl Watched {
             .split_first()
             .ok_or_else(|| SnapshotError::Damaged("it is empty".into()))?;
         let damaged = |error: postcard::Error| SnapshotError::Damaged(error.to_string());
-        let Rows { call, watch, numbering } = match *format {
+        let Rows {
+            call,
+            watch,
+            numbering,
+            talk,
+        } = match *format {
             FORMAT => postcard::from_bytes(rest).map_err(damaged)?,
             FORMAT_BEFORE => {
-                let RowsBefore { call, watch } = postcard::from_bytes(rest).map_err(damaged)?;
+                let RowsBefore { call, watch, numbering } = postcard::from_bytes(rest).map_err(damaged)?;
                 Rows {
-                    numbering: (0, None, call.started_at()),
                     call,
                     watch,
+                    numbering,
+                    talk: 0.0,
                 }
             }
             found if found > FORMAT => return Err(SnapshotError::Newer { found }),
             found => return Err(SnapshotError::Damaged(format!("no release wrote format {found}"))),
         };
-        let mut call = call.restore(id, reader);
+        let mut call = call.restore(id, talk, reader);
         let (base, leapt, leg_began) = numbering;
         (call.sequence.base, call.sequence.leapt) = (base, leapt);
         call.sequence.leg_began = leg_began.map(Timestamp::from_millis);
@@ -141,6 +154,7 @@ mod tests {
         let rows = RowsBefore {
             call: Snapshot::of(&watched.call, reader.lexicon()),
             watch: WatchRow::from(&watched.watch),
+            numbering: watched.numbering(),
         };
         let before = postcard::to_extend(&rows, vec![FORMAT_BEFORE]).unwrap();
         let read = |bytes: &[u8]| Watched::from_bytes(watched.call.id.clone(), bytes, &reader);

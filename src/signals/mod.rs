@@ -29,7 +29,7 @@ pub use lexicon::{
 pub use normalize::{Tokens, normalize};
 pub use reliability::{Reliability, ReliabilityCounts};
 pub use triage::{Present, Rule, Triage, is_set, set};
-pub use wording::{Evidence, REAL, WRITTEN, Wording, WordingCounts};
+pub use wording::{Evidence, REAL, REAL_TALK, WRITTEN, Wording, WordingCounts};
 
 use assertion::{Cues, Scope};
 use automaton::{Audience, Match};
@@ -215,9 +215,18 @@ impl Reader {
         let scope = Scope::new(&self.lexicon, &self.cues, &tokens, &matches);
         let mut mentions: Vec<Mention> = Vec::new();
         let mut facts = Vec::new();
+        // By token: whether it names a finding that is there.
+        let mut named = vec![false; tokens.tokens.len()];
         for found in &matches {
             match self.lexicon.concept(found.concept).kind {
-                Kind::Finding { .. } | Kind::Symptom => take(&mut mentions, self.mention(&scope, found)),
+                Kind::Finding { .. } | Kind::Symptom => {
+                    let mention = self.mention(&scope, found);
+                    if matches!(mention.status, Status::Present | Status::Uncertain) {
+                        let covered = (found.first..=found.last).filter(|at| found.covers(*at));
+                        covered.for_each(|at| named[usize::from(at)] = true);
+                    }
+                    take(&mut mentions, mention);
+                }
                 Kind::Fact { of, bit } => {
                     if self.fact_holds(&scope, found, of) {
                         facts.push(FactMention {
@@ -230,7 +239,7 @@ impl Reader {
                 Kind::Act | Kind::Sign { .. } | Kind::Cue => {}
             }
         }
-        let wording = self.learned.wording.evidence(&tokens);
+        let wording = self.learned.wording.evidence(&tokens, |at| named[at]);
         for mention in &mut mentions {
             let symptom = matches!(self.lexicon.concept(mention.concept).kind, Kind::Symptom);
             let least = if symptom { LEAST_OF_SYMPTOM } else { LEAST_OF_FINDING };
@@ -284,9 +293,9 @@ impl Reader {
         matches.iter().filter(states).map(pattern).collect()
     }
 
-    /// The terms of a caller's turn by what its wording says of need, the strongest first.
-    pub fn loudest(&self, text: &str) -> Vec<(String, f32)> {
-        self.learned.wording.loudest(&normalize(text))
+    /// The terms of a caller's turn by what its wording says of need: as a turn, and as part of the whole talk.
+    pub fn spelled(&self, text: &str) -> Vec<(String, [f32; 2])> {
+        self.learned.wording.spelled(&normalize(text))
     }
 
     pub fn agent(&self, text: &str) -> AgentTurn {

@@ -176,3 +176,77 @@ fn a_hand_over_that_was_only_spoken_of_is_told_and_not_taken_back() {
     assert!(!states.contains(&"cleared"), "{states:?}");
     assert_eq!(states.last(), Some(&"ended_unescalated"), "{states:?}");
 }
+
+/// Emergencies in the plainest words, each in one turn and once, then an ordinary booking. No model may be talked out of
+/// these by how the rest of the call sounds.
+const PLAIN: [&str; 16] = [
+    "this is the worst headache i have ever had i never had one like it and my neck is stiff",
+    "worst headache of my life, it's the worst, i mean the worst, it started an hour ago",
+    "i have the worst pain i've ever had in my belly, it came on suddenly an hour ago",
+    "my chest has felt tight since this morning and it goes into my jaw",
+    "i don't want to be here any more and i have the pills next to me",
+    "i feel suicidal and i would take an overdose tonight",
+    "my husband can't lift his right arm and his words come out wrong since half an hour ago",
+    "my lips are swelling up and my throat is closing after i ate shrimp",
+    "i've been throwing up blood since last night",
+    "my baby is five weeks old and has a fever of 101.5",
+    "my calf is swollen and hot and now i can't catch my breath",
+    "i'm on eliquis and i fell and hit my head an hour ago and now i keep vomiting",
+    "my blood pressure is 210 over 120 and i have a bad headache and my sight is blurry",
+    "i'm thirty weeks pregnant and i'm bleeding a lot",
+    "he had a seizure and he isn't waking up",
+    "there's black tarry stool and i nearly fainted in the bathroom",
+];
+
+#[test]
+fn plain_emergencies_page_by_the_booking_whatever_was_said_before() {
+    let pipeline = Version::embedded().unwrap().pipeline(Settings::default()).unwrap();
+    let errand = [
+        (
+            "caller",
+            "hi i am calling to get a refill of my blood pressure pills and to move my appointment",
+        ),
+        ("agent", "sure which pharmacy"),
+        (
+            "caller",
+            "it is for the pharmacy on main street and i changed my insurance card last month",
+        ),
+        ("agent", "okay got it anything else"),
+    ];
+    for (emergency, before) in PLAIN
+        .iter()
+        .flat_map(|said| [(said, &errand[..0]), (said, &errand[..])])
+    {
+        let after = [
+            ("caller", *emergency),
+            ("agent", "okay let me see what we have"),
+            ("caller", "sure"),
+            ("agent", "i can give you thursday at ten"),
+        ];
+        let said = [("agent", "thank you for calling how can i help you")];
+        let events = said.iter().chain(before).chain(&after).zip(0..).map(|((speaker, text), seq)| {
+            serde_json::json!({
+                "call_id": "plain", "seq": seq, "at": format!("2026-06-01T09:{:02}:{:02}.000Z", seq * 8 / 60, seq * 8 % 60),
+                "type": "utterance", "speaker": speaker, "text": text,
+            })
+        });
+        let booked = serde_json::json!({
+            "call_id": "plain", "seq": 20, "at": "2026-06-01T09:02:00.000Z", "type": "action",
+            "action": "appointment_booked", "starts_in_minutes": 4000,
+        });
+        let events: Vec<Event> = events
+            .chain([booked])
+            .map(|event| {
+                decode(event.to_string().as_bytes(), None, &Limits::default())
+                    .unwrap()
+                    .event
+            })
+            .collect();
+        let outcomes = outcomes_of(&pipeline, &events);
+        let paged = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.alert.as_ref())
+            .any(Alert::is_page);
+        assert!(paged, "{} turns of an errand, then {emergency:?}: silent", before.len());
+    }
+}
