@@ -165,7 +165,7 @@ pub struct Heard {
     pub topic: ArrayVec<ConceptId, 4>,
     pub quotes: Vec<Quote>,
     pub turns: u16,
-    /// Up to 65,535, which nobody says in a day.
+    /// Up to 65,535, some seven hours of talk; more counts as that many.
     pub words: u16,
     /// Words among them that the model has never met: of another language, or misheard.
     pub unknown_words: u16,

@@ -19,7 +19,7 @@ use super::{Call, Care, Context, End, Loudest, Open, Partial, Recognition, Seque
 use crate::record::{Agent, CallId, Channel, Patient, Sex, Speaker, Started, Timestamp, Utterance};
 use crate::signals::{ConceptId, FactMention, Kind, Lexicon, NearMiss, Question, Reader, Status};
 
-/// The format that is written. The one before it is read as well: a group is upgraded process by process. Formats 1 to 3
+/// The format that is written. The one before it is read as well: a group is upgraded process by process. Formats 1 to 4
 /// held other things than are read now; no release wrote them.
 pub const FORMAT: u8 = 6;
 
